@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * evenkeel.h - train, check and ship batch-normalised convolutional networks, in C.
+ *
+ * A whole training, after section 8.5 of "Dive into Deep Learning" (d2l):
+ *
+ *     ek_dataset *train = NULL, *val = NULL;
+ *     ek_net *net = ek_net_builtin("bn-lenet");
+ *     ek_status status = ek_dataset_open(&train, "fashion-mnist", EK_SPLIT_TRAIN);
+ *     if (!status) status = ek_dataset_open(&val, "fashion-mnist", EK_SPLIT_TEST);
+ *     if (!status) status = ek_net_init(net, EK_INIT_XAVIER, 0);
+ *     if (!status) status = ek_fit(net, train, val, &(ek_fit_options){.epochs = 10, .lr = 0.1f});
+ *     if (!status) status = ek_net_save(net, "model.safetensors");
+ *     if (status) fprintf(stderr, "%s\n", ek_error());
+ *
+ * Conventions, for every declaration below unless it says otherwise:
+ *
+ *   Arrays      are row-major float32, NCHW (images), NC (features); pixels as bytes run 0..255 and
+ *               reach the net divided by 255, as torchvision's ToTensor does.
+ *   Shapes      N samples, C channels, H rows, W columns, K classes.
+ *   Errors      A function that can fail returns ek_status; EK_OK is 0. The sentence for a person is
+ *               ek_error(), kept per thread until that thread's next failing call. After a failure outputs are
+ *               unspecified but owned as before, and no file is half-written.
+ *   Options     An options struct whose fields are zero means the defaults, which each field names; so does NULL.
+ *               Start from {0} or designated initialisers: later versions may append fields.
+ *   Ownership   What a function named ..._new, ..._open, ..._load or ..._builtin hands out, the caller frees with
+ *               the matching ..._free, which accepts NULL. Arrays passed in stay the caller's and are not kept
+ *               after the call returns. Pointers handed out by const accessors live as long as their object.
+ *   Threads     Different objects may be used by different threads at once. One object may be read by many
+ *               threads (const parameters), or changed by one. Nothing in the library prints or exits.
+ *   Same bits   For the same inputs results are identical for any number of threads, and on every processor with
+ *               fused multiply-add (AVX2, AVX-512, NEON). The x86-64 baseline, which has none, agrees to rounding.
+ */
+#ifndef EVENKEEL_H
+#define EVENKEEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define EK_API __attribute__((visibility("default")))
+#else
+#define EK_API
+#endif
+
+/* ---- 1. Version, status, processor -------------------------------------------------------------------------- */
+
+#define EK_VERSION_MAJOR 0
+#define EK_VERSION_MINOR 1
+#define EK_VERSION_PATCH 0
+
+/* "0.1.0", of the library that is linked (the macros above are those of the header). */
+EK_API const char *ek_version(void);
+
+/* One list gives the enumerators, their names (ek_status_name) and what they mean. */
+#define EK_STATUS_LIST(X)                                                                                            \
+    X(EK_OK, 0, "success")                                                                                           \
+    X(EK_ERR_ARGUMENT, 10, "an argument or option is out of range")                                                  \
+    X(EK_ERR_SHAPE, 11, "shapes do not fit together")                                                                \
+    X(EK_ERR_STATE, 12, "the object is not in a state for this call")                                                \
+    X(EK_ERR_UNSUPPORTED, 13, "this build or this kind of input does not support the request")                       \
+    X(EK_ERR_MEMORY, 20, "out of memory")                                                                            \
+    X(EK_ERR_THREAD, 21, "a thread could not be started")                                                            \
+    X(EK_ERR_IO, 30, "a file could not be opened, read or written")                                                  \
+    X(EK_ERR_NOT_FOUND, 31, "a file, data set or name does not exist")                                               \
+    X(EK_ERR_FORMAT, 32, "a file's content is not valid")                                                            \
+    X(EK_ERR_DIGEST, 33, "a file's content is not the expected one")                                                 \
+    X(EK_ERR_NETWORK, 34, "a download failed")                                                                       \
+    X(EK_ERR_NUMERIC, 40, "a value is NaN or infinite")                                                              \
+    X(EK_ERR_STOPPED, 50, "a callback asked to stop")
+
+typedef enum ek_status {
+#define EK_STATUS_ENUM(name, code, text) name = code,
+    EK_STATUS_LIST(EK_STATUS_ENUM)
+#undef EK_STATUS_ENUM
+} ek_status;
+
+/* "EK_ERR_SHAPE" for EK_ERR_SHAPE; "EK_?" for a value that is none. Never NULL. */
+EK_API const char *ek_status_name(ek_status status);
+
+/* The calling thread's last failure as one line without a newline: what, where and what to do; "" before any.
+ * The text stays until this thread's next failing call. */
+EK_API const char *ek_error(void);
+
+/* The instruction set in use: "avx512", "avx2", "neon" or "baseline". The best one this processor and operating
+ * system offer, unless the environment variable EVENKEEL_CPU names another that they also offer; a name they do not
+ * offer makes the calls that compute fail with EK_ERR_UNSUPPORTED, and this function return NULL. */
+EK_API const char *ek_cpu(void);
+
+/* Processors this process may run on (affinity and cgroup limits counted), at least 1: the default of every
+ * `threads` option that says so. */
+EK_API int ek_cpu_count(void);
+
+/* ---- 2. Batch and layer normalisation on plain arrays ------------------------------------------------------- */
+
+/* Training uses the statistics of the batch at hand, prediction the moving ones. Never guessed: 0 is no mode. */
+typedef enum ek_mode { EK_TRAINING = 1, EK_PREDICTION = 2 } ek_mode;
+
+typedef enum ek_layout {
+    EK_NCHW = 0, /* [N,C,H,W], and [N,C] with H = W = 1 */
+    EK_NHWC = 1  /* [N,H,W,C], channels last */
+} ek_layout;
+
+/* Extents of a plain array. h and w of 0 mean 1, so {.n = 128, .c = 120} is [N,C]. n, c >= 1. */
+typedef struct ek_shape {
+    int64_t n, c, h, w;
+    ek_layout layout;
+} ek_shape;
+
+/* Which batch variance enters the moving variance (the one that normalises is always the population's, 1/M). */
+typedef enum ek_moving_variance {
+    EK_MOVING_UNBIASED = 0,  /* M/(M-1) times it: PyTorch */
+    EK_MOVING_POPULATION = 1 /* itself: the book's scratch version */
+} ek_moving_variance;
+
+#define EK_EPS_ZERO (-1.0f)            /* for options.eps: exactly 0, since 0 means the default */
+#define EK_MOMENTUM_CUMULATIVE (-1.0f) /* for options.momentum: 1/(number of batches so far), PyTorch's None */
+
+/* Batch normalisation, Ioffe and Szegedy 2015 (arXiv:1502.03167); d2l section 8.5.2. Three independent switches
+ * freeze it: which statistics normalise, whether the moving ones update, and (in a net) whether gamma and beta
+ * train. */
+typedef struct ek_batch_norm_options {
+    float eps;                          /* added to the variance inside the root; 0 means 1e-5 */
+    float momentum;                     /* weight of the NEW value in the moving statistics; 0 means 0.1; <= 1 */
+    ek_moving_variance moving_variance; /* default unbiased */
+    bool use_moving;                    /* training normalises with the moving statistics; default: the batch's */
+    bool hold_moving;                   /* training leaves the moving statistics alone; default: it updates them */
+    int threads;                        /* default 1, the calling thread alone */
+} ek_batch_norm_options;
+
+/* The seed of it all, the book's batch_norm(X, gamma, beta, moving_mean, moving_var, eps, momentum):
+ *   training    mean, var = mean and population variance of x per channel over the M = N*H*W values
+ *               moving_mean = (1-momentum)*moving_mean + momentum*mean, likewise moving_var with var
+ *   prediction  mean, var = moving_mean, moving_var, which are only read
+ *   y = gamma * (x - mean) / sqrt(var + eps) + beta
+ * x, y: shape; y may be x. gamma, beta, moving_mean, moving_var: [C]; gamma NULL means ones, beta NULL zeros;
+ * moving_mean and moving_var may both be NULL in training. eps >= 0 and momentum in [0,1] are taken as they are.
+ * EK_ERR_SHAPE for M = 1 in training. EK_ERR_NUMERIC when a batch statistic is NaN or infinite: y is written as the
+ * formula gives it, the moving statistics are untouched, and ek_error() names the channel. */
+EK_API ek_status ek_batch_norm(ek_mode mode, ek_shape shape, const float *x, const float *gamma, const float *beta,
+                               float *moving_mean, float *moving_var, float eps, float momentum, float *y);
+
+/* The book's batch_norm_simplified(x, gamma, beta, eps): training without moving statistics. M = 1 gives beta. */
+EK_API ek_status ek_batch_norm_simplified(ek_shape shape, const float *x, const float *gamma, const float *beta,
+                                          float eps, float *y);
+
+/* Batch normalisation with every switch, and what its backward needs.
+ * moving_mean, moving_var: [C]; may both be NULL (no tracked statistics: prediction then uses the batch's).
+ * num_batches: the update counter, may be NULL unless momentum is cumulative; one more after each update.
+ * save_mean, save_rstd: [C], written with what normalised, rstd = 1/sqrt(var + eps); may be NULL.
+ * y may be x, though backward reads x. Errors as ek_batch_norm; EK_ERR_SHAPE for M = 1 where batch statistics
+ * normalise in training or update the moving ones. */
+EK_API ek_status ek_batch_norm_forward(ek_mode mode, ek_shape shape, const float *x, const float *gamma,
+                                       const float *beta, float *moving_mean, float *moving_var,
+                                       int64_t *num_batches, const ek_batch_norm_options *options, float *y,
+                                       float *save_mean, float *save_rstd);
+
+/* Gradient of ek_batch_norm_forward. x, gamma and options as forward had them, save_mean and save_rstd as it wrote
+ * them, dy: shape.
+ *   dbeta = sum dy      dgamma = sum dy*xhat      xhat = (x - mean)*rstd
+ *   batch statistics:   dx = gamma*rstd*(dy - dbeta/M - xhat*dgamma/M)
+ *   moving statistics:  dx = gamma*rstd*dy    (prediction, or options.use_moving)
+ * Writes (never adds to) dx: shape, dgamma, dbeta: [C]; each may be NULL; dx may be dy. `mode` and `tracked`
+ * (whether forward had moving statistics) decide which dx. */
+EK_API ek_status ek_batch_norm_backward(ek_mode mode, bool tracked, ek_shape shape, const float *x, const float *dy,
+                                        const float *gamma, const float *save_mean, const float *save_rstd,
+                                        const ek_batch_norm_options *options, float *dx, float *dgamma,
+                                        float *dbeta);
+
+/* Layer normalisation, Ba et al. 2016 (arXiv:1607.06450); d2l section 8.5.2.3: each sample over its C*H*W values,
+ * alike in both modes.   y = gamma*(x - mean)/sqrt(var + eps) + beta,   var the population variance.
+ * gamma, beta: [C*H*W] in the array's own order, or NULL for ones and zeros. save_mean, save_rstd: [N] or NULL.
+ * eps >= 0 as it is (PyTorch: 1e-5). y may be x. threads: 0 means 1. */
+EK_API ek_status ek_layer_norm_forward(ek_shape shape, const float *x, const float *gamma, const float *beta,
+                                       float eps, int threads, float *y, float *save_mean, float *save_rstd);
+
+/* Gradient of ek_layer_norm_forward; writes dx: shape (may be dy), dgamma and dbeta: [C*H*W]; each may be NULL. */
+EK_API ek_status ek_layer_norm_backward(ek_shape shape, const float *x, const float *dy, const float *gamma,
+                                        const float *save_mean, const float *save_rstd, int threads, float *dx,
+                                        float *dgamma, float *dbeta);
+
+/* ---- 3. Nets ------------------------------------------------------------------------------------------------ */
+
+/* A net is a list of layers with their parameters. It starts with the shape of one input sample and grows layer by
+ * layer; no layer is told its input size. A builder call that fails marks the net: it returns the status, and the
+ * first such error is what every later use of the net reports, so a chain of calls needs one check at its end. */
+typedef struct ek_net ek_net;
+
+/* A net without layers whose samples are [channels, height, width]. Extents outside 1..65536 mark the net. NULL only
+ * when out of memory. */
+EK_API ek_net *ek_net_new(int channels, int height, int width);
+
+/* A built-in net; parameters not yet initialised. NULL with a message for an unknown name. For 1x28x28 samples and
+ * ten classes, from d2l sections 7.6 and 8.5:
+ *   "lenet"             conv 6@5x5 - sigmoid - avgpool 2, conv 16@5x5 - sigmoid - avgpool 2, linear 120, 84, 10;
+ *                       the first convolution padded by 2
+ *   "bn-lenet"          the book's BNLeNet: batch norm before every sigmoid, no padding
+ *   "bn-lenet-scratch"  the book's BNLeNetScratch: its moving variance is the population's */
+EK_API ek_net *ek_net_builtin(const char *name);
+
+/* Name and one-line description of built-in net i; NULL past the last. */
+EK_API const char *ek_net_builtin_name(int i);
+EK_API const char *ek_net_builtin_text(int i);
+
+EK_API void ek_net_free(ek_net *net);
+
+typedef struct ek_conv2d_options {
+    int kernel;   /* rows and columns of the kernel; default 1 */
+    int padding;  /* zeros on every side; default 0 */
+    int stride;   /* default 1 */
+    bool no_bias; /* default: a bias per output channel */
+} ek_conv2d_options;
+
+typedef struct ek_linear_options {
+    bool no_bias; /* default: a bias per output feature */
+} ek_linear_options;
+
+typedef struct ek_batchnorm_options {
+    float eps;                          /* 0 means 1e-5; EK_EPS_ZERO means none */
+    float momentum;                     /* weight of the NEW value; 0 means 0.1; or EK_MOMENTUM_CUMULATIVE */
+    ek_moving_variance moving_variance; /* default unbiased */
+    bool no_affine;                     /* default: gamma and beta, starting at 1 and 0 */
+    bool no_tracking;                   /* no moving statistics: prediction uses the batch's */
+    bool use_moving;                    /* training normalises with the moving statistics */
+    bool hold_moving;                   /* training leaves the moving statistics alone */
+    bool hold_affine;                   /* training leaves gamma and beta alone */
+} ek_batchnorm_options;
+
+typedef struct ek_layernorm_options {
+    float eps;      /* 0 means 1e-5; EK_EPS_ZERO means none */
+    bool no_affine; /* default: gamma and beta per value of a sample */
+} ek_layernorm_options;
+
+/* PyTorch's Conv2d: cross-correlation, weight [out,in,kernel,kernel]. Input [C,H,W], output
+ * [out_channels, (H + 2*padding - kernel)/stride + 1, likewise W]. */
+EK_API ek_status ek_net_conv2d(ek_net *net, int out_channels, const ek_conv2d_options *options);
+
+/* PyTorch's Linear: weight [out,in]. Input [F]: flatten first. */
+EK_API ek_status ek_net_linear(ek_net *net, int out_features, const ek_linear_options *options);
+
+/* PyTorch's BatchNorm2d on [C,H,W] (a channel over all locations), BatchNorm1d on [F]. */
+EK_API ek_status ek_net_batchnorm(ek_net *net, const ek_batchnorm_options *options);
+
+/* PyTorch's LayerNorm over the whole sample. */
+EK_API ek_status ek_net_layernorm(ek_net *net, const ek_layernorm_options *options);
+
+EK_API ek_status ek_net_sigmoid(ek_net *net);
+
+/* PyTorch's AvgPool2d without padding: windows of kernel x kernel every `stride` (0 means kernel); what does not
+ * fill a window is left out. */
+EK_API ek_status ek_net_avgpool2d(ek_net *net, int kernel, int stride);
+
+/* [C,H,W] to [C*H*W]. */
+EK_API ek_status ek_net_flatten(ek_net *net);
+
+/* The net as text, one layer a line, which ek_net_parse reads back:
+ *     input 1 28 28
+ *     conv2d 6 kernel=5
+ *     batchnorm
+ * The string is the caller's, to free with free(); NULL when the net is marked or memory is short. */
+EK_API char *ek_net_text(const ek_net *net);
+
+/* The net that `text` describes. `name` stands for the text in messages (a file's name; NULL means "net"). NULL with
+ * a message that names line and column. */
+EK_API ek_net *ek_net_parse(const char *text, const char *name);
+
+/* How weights start. Biases are uniform in +-1/sqrt(fan_in) either way; gamma 1, beta 0, moving mean 0, moving
+ * variance 1. */
+typedef enum ek_init {
+    EK_INIT_XAVIER = 0, /* weights uniform in +-sqrt(6/(fan_in + fan_out)), Glorot and Bengio 2010: the book's */
+    EK_INIT_PYTORCH = 1 /* weights uniform in +-1/sqrt(fan_in): PyTorch's default */
+} ek_init;
+
+/* Sets every parameter and statistic, from counter-based random numbers (Philox4x32-10) keyed by seed, tensor and
+ * element: the same on every machine. */
+EK_API ek_status ek_net_init(ek_net *net, ek_init how, uint64_t seed);
+
+/* A layer as it stands in the net. */
+typedef struct ek_layer_info {
+    const char *kind;   /* "conv2d", "batchnorm", ... */
+    const char *text;   /* its line in the net's text */
+    int c, h, w;        /* shape of its output sample; h = w = 0 for features [c] */
+    int64_t parameters; /* trainable numbers */
+    int64_t macs;       /* multiply-adds of one sample, forward */
+} ek_layer_info;
+
+EK_API int ek_net_layer_count(const ek_net *net);
+EK_API ek_status ek_net_layer(const ek_net *net, int layer, ek_layer_info *info);
+
+typedef enum ek_role {
+    EK_ROLE_WEIGHT = 0,     /* of a convolution or linear layer */
+    EK_ROLE_BIAS = 1,       /* likewise */
+    EK_ROLE_GAMMA = 2,      /* "weight" of a normalisation */
+    EK_ROLE_BETA = 3,       /* "bias" of a normalisation */
+    EK_ROLE_MOVING_MEAN = 4,
+    EK_ROLE_MOVING_VAR = 5,
+    EK_ROLE_NUM_BATCHES = 6 /* int64, the only role that is not float32; shape [] */
+} ek_role;
+
+/* One row of the parameter table: name, shape and place of every tensor, in the order and by the names of the same
+ * PyTorch nn.Sequential ("0.weight", "1.running_mean", "1.num_batches_tracked"). */
+typedef struct ek_tensor {
+    const char *name;
+    ek_role role;
+    bool trainable;
+    int layer;      /* index of its layer */
+    int ndim;       /* 0 to 4 */
+    int64_t dim[4];
+    int64_t count;  /* product of the extents; 1 for a scalar */
+    float *data;    /* count values, NULL for EK_ROLE_NUM_BATCHES; the net's, to read or change between calls */
+    int64_t *counter; /* one value for EK_ROLE_NUM_BATCHES, else NULL */
+} ek_tensor;
+
+/* Tensors there are: 0 for a marked net. The first call fixes the net: layers cannot be added afterwards. */
+EK_API int ek_net_tensor_count(ek_net *net);
+
+/* Row i of the table, NULL outside it. Valid as long as the net. */
+EK_API const ek_tensor *ek_net_tensor(ek_net *net, int i);
+
+/* The row named `name`, NULL with a message when there is none. */
+EK_API const ek_tensor *ek_net_tensor_by_name(ek_net *net, const char *name);
+
+/* A net with its weights as one safetensors file: tensors by the names of the table, the net's text and the digest
+ * of the data it was trained on in the metadata. Written to a temporary name beside `path`, synced, renamed.
+ * EK_ERR_NUMERIC names a tensor that holds NaN or infinity (or a moving variance below 0): such a net is not saved. */
+EK_API ek_status ek_net_save(ek_net *net, const char *path);
+
+/* The net in a file that ek_net_save wrote; *net is NULL after a failure. Every byte is checked. */
+EK_API ek_status ek_net_load(ek_net **net, const char *path);
+
+/* Takes the tensors of a safetensors file, PyTorch's state_dict among them: names and shapes must be exactly the
+ * net's (a missing num_batches_tracked counts as 0), float32, float64, float16 or bfloat16. Nothing is changed after
+ * a failure; the message lists what is missing, left over or misshapen. */
+EK_API ek_status ek_net_load_weights(ek_net *net, const char *path);
+
+/* Free text that travels in the model file's metadata under `key` ("data.digest", "labels", ...). value NULL removes.
+ * The getter returns NULL when there is none. */
+EK_API ek_status ek_net_set_note(ek_net *net, const char *key, const char *value);
+EK_API const char *ek_net_note(const ek_net *net, const char *key);
+
+/* ---- 4. Data ------------------------------------------------------------------------------------------------ */
+
+/* Images as bytes [N,C,H,W] in memory with one label each. */
+typedef struct ek_dataset ek_dataset;
+
+typedef enum ek_split { EK_SPLIT_TRAIN = 0, EK_SPLIT_TEST = 1 } ek_split;
+
+/* Opens a data set by name ("fashion-mnist", "mnist") or by folder.
+ * A folder holds the four IDX files of the MNIST family (train-images-idx3-ubyte, train-labels-idx1-ubyte,
+ * t10k-..., with or without .gz; images of any size). A name is looked for in $EVENKEEL_DATA/NAME and $EVENKEEL_DATA,
+ * then $XDG_CACHE_HOME/evenkeel/NAME (~/.cache/evenkeel/NAME), then /usr/share/datasets/NAME. What was read is
+ * compared with known data sets by content: under a name that is not its own it is EK_ERR_DIGEST (MNIST under
+ * Fashion-MNIST's name); in a folder, ek_dataset_info tells what it is. */
+EK_API ek_status ek_dataset_open(ek_dataset **dataset, const char *name_or_dir, ek_split split);
+
+/* A data set from bytes in memory, which are copied. labels[i] < classes, 1 <= classes <= 256, n >= 1. */
+EK_API ek_status ek_dataset_from_memory(ek_dataset **dataset, int64_t n, int channels, int height, int width,
+                                        const uint8_t *pixels, const uint8_t *labels, int classes);
+
+EK_API void ek_dataset_free(ek_dataset *dataset);
+
+typedef struct ek_dataset_info {
+    const char *name;   /* the known data set it is by content, else "" */
+    const char *path;   /* the folder it was read from, else "" */
+    const char *digest; /* "sha256:..." of shape, pixels and labels; "" in a build without digests */
+    int64_t count;
+    int channels, height, width, classes;
+} ek_dataset_info;
+
+EK_API void ek_dataset_get_info(const ek_dataset *dataset, ek_dataset_info *info);
+
+/* Sample i: pixels [C,H,W] and label; i in [0, count). */
+EK_API const uint8_t *ek_dataset_pixels(const ek_dataset *dataset, int64_t i);
+EK_API int ek_dataset_label(const ek_dataset *dataset, int64_t i);
+
+/* The class's name in words ("ankle boot"), or its number as text where no names are known. NULL outside. */
+EK_API const char *ek_dataset_label_text(const ek_dataset *dataset, int label);
+
+/* A contact sheet of `count` samples from `first` on, each above its label, as PNG: the book's visualize. `columns`
+ * 0 means 8. Written like a model file. EK_ERR_UNSUPPORTED in a build without libpng. */
+EK_API ek_status ek_dataset_save_sheet(const ek_dataset *dataset, int64_t first, int count, int columns,
+                                       const char *path);
+
+typedef struct ek_fetch_options {
+    const char *dir;            /* where to; default: the cache folder where ek_dataset_open looks for `name` */
+    const char *const *mirrors; /* base addresses to try in order, NULL-terminated; default: the official ones */
+    int connect_timeout;        /* seconds; default 20 */
+    int stall_timeout;          /* seconds without a byte before a mirror is given up; default 30 */
+    /* Called now and then; file: its name, total: -1 when not known. Non-zero stops with EK_ERR_STOPPED. */
+    int (*progress)(void *user, const char *file, int64_t done, int64_t total);
+    void *user;
+} ek_fetch_options;
+
+/* Downloads data set `name`. Files that are there and right are kept, half a file is resumed, every file's decoded
+ * content is checked against its known digest before it gets its name. EK_ERR_UNSUPPORTED in a build without
+ * libcurl. */
+EK_API ek_status ek_dataset_fetch(const char *name, const ek_fetch_options *options);
+
+/* ---- 5. Training, evaluation, prediction -------------------------------------------------------------------- */
+
+/* What the trainer tells its callback. */
+typedef struct ek_fit_event {
+    enum ek_fit_event_kind {
+        EK_EVENT_STEP = 0, /* after each optimiser step */
+        EK_EVENT_EPOCH = 1 /* after each epoch, validation included */
+    } kind;
+    int epoch, epochs;       /* the epoch at hand from 1, and how many there are */
+    int64_t step, steps;     /* of the epoch, from 1 */
+    int batch_size;          /* samples of this step */
+    double loss;             /* STEP: mean cross-entropy of the batch. EPOCH: exact mean over the epoch's samples */
+    double accuracy;         /* share of right predictions, of the same samples, while training */
+    double seconds;          /* since the epoch began; EPOCH: of its training part */
+    bool has_val;            /* EPOCH, with validation data: the fields below are set */
+    double val_loss, val_accuracy, val_seconds;
+} ek_fit_event;
+
+typedef struct ek_fit_options {
+    int epochs;      /* default 10 */
+    int batch_size;  /* default 128; the last batch of an epoch may be smaller and is kept */
+    float lr;        /* learning rate of plain SGD; default 0.1 */
+    uint64_t seed;   /* of the shuffling, keyed with the epoch; default 0 */
+    bool no_shuffle; /* samples in file order; default: shuffled anew each epoch */
+    int threads;     /* default ek_cpu_count() */
+    /* Called on the thread that called ek_fit; non-zero stops with EK_ERR_STOPPED after the step or epoch. */
+    int (*on_event)(void *user, const ek_fit_event *event);
+    void *user;
+} ek_fit_options;
+
+/* Trains `net` on `train` by cross-entropy and SGD, d2l section 8.5.4. val may be NULL.
+ * Before the first step: EK_ERR_SHAPE when images do not fit the net's input, classes exceed its outputs, or a batch
+ * norm would see one value per channel in a batch (the last one counts). During training EK_ERR_NUMERIC names the
+ * layer and channel whose batch statistics, or the loss, are not finite; parameters and moving statistics are then
+ * those after the last good step. */
+EK_API ek_status ek_fit(ek_net *net, const ek_dataset *train, const ek_dataset *val, const ek_fit_options *options);
+
+typedef struct ek_metrics {
+    int64_t count, correct;
+    double loss;        /* exact mean cross-entropy over the samples */
+    double accuracy;    /* correct / count */
+    int classes;
+    int64_t *confusion; /* the caller's array [classes, classes], row: true label; set before the call, or NULL */
+} ek_metrics;
+
+typedef struct ek_eval_options {
+    int threads;    /* default ek_cpu_count() */
+    int batch_size; /* default chosen by the library; no result depends on it but for a batch norm without tracking */
+} ek_eval_options;
+
+/* Prediction on the whole data set. metrics->confusion, when set, holds (outputs of the net)^2 numbers, which are
+ * overwritten; metrics->classes becomes the number of the net's outputs. */
+EK_API ek_status ek_evaluate(ek_net *net, const ek_dataset *dataset, const ek_eval_options *options,
+                             ek_metrics *metrics);
+
+/* Outputs (logits) [n, K] of the net in prediction for x: [n,C,H,W]. threads: 0 means ek_cpu_count(). */
+EK_API ek_status ek_predict(ek_net *net, int64_t n, const float *x, int threads, float *logits);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT
+ * Reading whole files, and writing them so that there is the old one or the new one, never half of one. */
+#ifndef EK_BASE_FILE_H
+#define EK_BASE_FILE_H
+
+#include "base/status.h"
+
+#include <stddef.h>
+
+/* The whole of a regular file (not longer than `limit` bytes) in memory for ek_free, with a zero byte behind it.
+ * EK_ERR_NOT_FOUND, EK_ERR_IO, EK_ERR_FORMAT (longer, or no regular file), EK_ERR_MEMORY; the message names path. */
+ek_status ek_file_read(const char *path, size_t limit, unsigned char **data, size_t *size);
+
+/* A file in the making beside its final name. */
+typedef struct ek_file_writer ek_file_writer;
+
+/* Opens "PATH.tmp-XXXXXX". */
+ek_status ek_file_create(ek_file_writer **writer, const char *path);
+
+/* Appends. A failure (a full disk) is remembered and reported here and by ek_file_commit. */
+ek_status ek_file_write(ek_file_writer *writer, const void *data, size_t size);
+
+/* Syncs, gives the file its name, syncs the folder, frees the writer. After a failure nothing of it is left and the
+ * old file, if any, is as it was. */
+ek_status ek_file_commit(ek_file_writer *writer);
+
+/* Removes the temporary file and frees the writer. NULL is fine. */
+void ek_file_abandon(ek_file_writer *writer);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/status.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MESSAGE_SIZE = 1024 };
+
+static _Thread_local char message[MESSAGE_SIZE];
+
+const char *ek_error(void)
+{
+    return message;
+}
+
+/* Marks a text that did not fit, and keeps the promise of one line. */
+static void finish_message(int length)
+{
+    if (length >= MESSAGE_SIZE)
+        memcpy(message + MESSAGE_SIZE - 4, "...", 4);
+    for (char *c = message; *c; c++)
+        if (*c == '\n' || *c == '\r')
+            *c = ' ';
+}
+
+ek_status ek_fail(ek_status status, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    char text[MESSAGE_SIZE]; /* an argument may be the old message */
+    int length = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    memcpy(message, text, sizeof text);
+    finish_message(length);
+    return status;
+}
+
+ek_status ek_fail_in(ek_status status, const char *context)
+{
+    return ek_fail(status, "%s: %s", context, message);
+}
+
+const char *ek_status_name(ek_status status)
+{
+    switch (status) {
+#define EK_STATUS_CASE(name, code, text)                                                                             \
+    case name:                                                                                                       \
+        return #name;
+        EK_STATUS_LIST(EK_STATUS_CASE)
+#undef EK_STATUS_CASE
+    }
+    return "EK_?";
+}
+
+const char *ek_version(void)
+{
+#define EK_STRING_(x) #x
+#define EK_STRING(x) EK_STRING_(x)
+    return EK_STRING(EK_VERSION_MAJOR) "." EK_STRING(EK_VERSION_MINOR) "." EK_STRING(EK_VERSION_PATCH);
+}

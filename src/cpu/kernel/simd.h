@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The vector words that kernels are written in. A kernel's text is built once per instruction set; the compiler's
+ * own macros choose the section below, and nothing else of a kernel depends on the instruction set.
+ *
+ * ek_v16 is sixteen float lanes in EK_PARTS native registers. All sums of a kernel run over these sixteen lanes in
+ * the order the kernel's text says, and ek_sum adds the lanes in one fixed tree: so results are the same bits on
+ * every set with fused multiply-add. On the baseline ek_fma is a multiplication and an addition, rounded twice.
+ *
+ *                avx512   avx2+fma   neon   baseline (GCC vectors: SSE2 on x86-64, anything elsewhere)
+ *   EK_PARTS     1        2          4      4
+ *   registers    32       16 (8 v16) 32 (8) 16 (4)
+ *   EK_TILE      8        6          6      3     rows of the convolution's register tile (any value, same bits)
+ *
+ * To add an instruction set: a section here, a line in cpu/dispatch.c and in CMakeLists.txt.
+ */
+#ifndef EK_CPU_KERNEL_SIMD_H
+#define EK_CPU_KERNEL_SIMD_H
+
+#include <stdint.h>
+#include <string.h>
+
+#define EK_INLINE static inline __attribute__((always_inline, unused))
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#define EK_PARTS 1
+#define EK_TILE 8
+typedef __m512 ek_part;
+EK_INLINE ek_part ek_part_load(const float *p) { return _mm512_loadu_ps(p); }
+EK_INLINE void ek_part_store(float *p, ek_part x) { _mm512_storeu_ps(p, x); }
+EK_INLINE void ek_part_stream(float *p, ek_part x) { _mm512_stream_ps(p, x); }
+EK_INLINE ek_part ek_part_set(float x) { return _mm512_set1_ps(x); }
+EK_INLINE ek_part ek_part_add(ek_part x, ek_part y) { return _mm512_add_ps(x, y); }
+EK_INLINE ek_part ek_part_sub(ek_part x, ek_part y) { return _mm512_sub_ps(x, y); }
+EK_INLINE ek_part ek_part_mul(ek_part x, ek_part y) { return _mm512_mul_ps(x, y); }
+EK_INLINE ek_part ek_part_div(ek_part x, ek_part y) { return _mm512_div_ps(x, y); }
+EK_INLINE ek_part ek_part_max(ek_part x, ek_part y) { return _mm512_max_ps(x, y); }
+EK_INLINE ek_part ek_part_min(ek_part x, ek_part y) { return _mm512_min_ps(x, y); }
+EK_INLINE ek_part ek_part_fma(ek_part x, ek_part y, ek_part z) { return _mm512_fmadd_ps(x, y, z); }
+EK_INLINE ek_part ek_part_fnma(ek_part x, ek_part y, ek_part z) { return _mm512_fnmadd_ps(x, y, z); }
+EK_INLINE ek_part ek_part_ldexp(ek_part x, ek_part n)
+{
+    __m512i shift = _mm512_slli_epi32(_mm512_castps_si512(n), 23);
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), shift));
+}
+EK_INLINE ek_part ek_part_bytes(const uint8_t *p)
+{
+    __m128i b;
+    memcpy(&b, p, 16);
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(b));
+}
+
+#elif defined(__AVX2__) && defined(__FMA__)
+#include <immintrin.h>
+#define EK_PARTS 2
+#define EK_TILE 6
+typedef __m256 ek_part;
+EK_INLINE ek_part ek_part_load(const float *p) { return _mm256_loadu_ps(p); }
+EK_INLINE void ek_part_store(float *p, ek_part x) { _mm256_storeu_ps(p, x); }
+EK_INLINE void ek_part_stream(float *p, ek_part x) { _mm256_stream_ps(p, x); }
+EK_INLINE ek_part ek_part_set(float x) { return _mm256_set1_ps(x); }
+EK_INLINE ek_part ek_part_add(ek_part x, ek_part y) { return _mm256_add_ps(x, y); }
+EK_INLINE ek_part ek_part_sub(ek_part x, ek_part y) { return _mm256_sub_ps(x, y); }
+EK_INLINE ek_part ek_part_mul(ek_part x, ek_part y) { return _mm256_mul_ps(x, y); }
+EK_INLINE ek_part ek_part_div(ek_part x, ek_part y) { return _mm256_div_ps(x, y); }
+EK_INLINE ek_part ek_part_max(ek_part x, ek_part y) { return _mm256_max_ps(x, y); }
+EK_INLINE ek_part ek_part_min(ek_part x, ek_part y) { return _mm256_min_ps(x, y); }
+EK_INLINE ek_part ek_part_fma(ek_part x, ek_part y, ek_part z) { return _mm256_fmadd_ps(x, y, z); }
+EK_INLINE ek_part ek_part_fnma(ek_part x, ek_part y, ek_part z) { return _mm256_fnmadd_ps(x, y, z); }
+EK_INLINE ek_part ek_part_ldexp(ek_part x, ek_part n)
+{
+    __m256i shift = _mm256_slli_epi32(_mm256_castps_si256(n), 23);
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), shift));
+}
+EK_INLINE ek_part ek_part_bytes(const uint8_t *p)
+{
+    int64_t b;
+    memcpy(&b, p, 8);
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(b)));
+}
+
+#elif defined(__ARM_NEON) && defined(__aarch64__)
+#include <arm_neon.h>
+#define EK_PARTS 4
+#define EK_TILE 6
+typedef float32x4_t ek_part;
+EK_INLINE ek_part ek_part_load(const float *p) { return vld1q_f32(p); }
+EK_INLINE void ek_part_store(float *p, ek_part x) { vst1q_f32(p, x); }
+EK_INLINE void ek_part_stream(float *p, ek_part x) { vst1q_f32(p, x); }
+EK_INLINE ek_part ek_part_set(float x) { return vdupq_n_f32(x); }
+EK_INLINE ek_part ek_part_add(ek_part x, ek_part y) { return vaddq_f32(x, y); }
+EK_INLINE ek_part ek_part_sub(ek_part x, ek_part y) { return vsubq_f32(x, y); }
+EK_INLINE ek_part ek_part_mul(ek_part x, ek_part y) { return vmulq_f32(x, y); }
+EK_INLINE ek_part ek_part_div(ek_part x, ek_part y) { return vdivq_f32(x, y); }
+EK_INLINE ek_part ek_part_max(ek_part x, ek_part y) { return vmaxq_f32(x, y); }
+EK_INLINE ek_part ek_part_min(ek_part x, ek_part y) { return vminq_f32(x, y); }
+EK_INLINE ek_part ek_part_fma(ek_part x, ek_part y, ek_part z) { return vfmaq_f32(z, x, y); }
+EK_INLINE ek_part ek_part_fnma(ek_part x, ek_part y, ek_part z) { return vfmsq_f32(z, x, y); }
+EK_INLINE ek_part ek_part_ldexp(ek_part x, ek_part n)
+{
+    int32x4_t shift = vshlq_n_s32(vreinterpretq_s32_f32(n), 23);
+    return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(x), shift));
+}
+EK_INLINE ek_part ek_part_bytes(const uint8_t *p)
+{
+    uint32x4_t b = {p[0], p[1], p[2], p[3]};
+    return vcvtq_f32_u32(b);
+}
+
+#else
+#define EK_PARTS 4
+#define EK_TILE 3
+#define EK_NO_FMA 1
+typedef float ek_part __attribute__((vector_size(16)));
+typedef int32_t ek_part_int __attribute__((vector_size(16)));
+EK_INLINE ek_part ek_part_load(const float *p)
+{
+    ek_part x;
+    memcpy(&x, p, 16);
+    return x;
+}
+EK_INLINE void ek_part_store(float *p, ek_part x) { memcpy(p, &x, 16); }
+EK_INLINE void ek_part_stream(float *p, ek_part x) { memcpy(p, &x, 16); }
+EK_INLINE ek_part ek_part_set(float x) { return (ek_part){x, x, x, x}; }
+EK_INLINE ek_part ek_part_add(ek_part x, ek_part y) { return x + y; }
+EK_INLINE ek_part ek_part_sub(ek_part x, ek_part y) { return x - y; }
+EK_INLINE ek_part ek_part_mul(ek_part x, ek_part y) { return x * y; }
+EK_INLINE ek_part ek_part_div(ek_part x, ek_part y) { return x / y; }
+EK_INLINE ek_part ek_part_select(ek_part_int mask, ek_part x, ek_part y)
+{
+    return (ek_part)((mask & (ek_part_int)x) | (~mask & (ek_part_int)y));
+}
+EK_INLINE ek_part ek_part_max(ek_part x, ek_part y) { return ek_part_select((ek_part_int)(x > y), x, y); }
+EK_INLINE ek_part ek_part_min(ek_part x, ek_part y) { return ek_part_select((ek_part_int)(x < y), x, y); }
+EK_INLINE ek_part ek_part_fma(ek_part x, ek_part y, ek_part z) { return x * y + z; }
+EK_INLINE ek_part ek_part_fnma(ek_part x, ek_part y, ek_part z) { return z - x * y; }
+EK_INLINE ek_part ek_part_ldexp(ek_part x, ek_part n)
+{
+    /* Shifted as unsigned: the bits of n above the exponent fall off. */
+    typedef uint32_t bits __attribute__((vector_size(16)));
+    return (ek_part)((bits)x + ((bits)n << 23));
+}
+EK_INLINE ek_part ek_part_bytes(const uint8_t *p) { return (ek_part){p[0], p[1], p[2], p[3]}; }
+#endif
+
+enum { EK_LANES = 16, EK_PART = EK_LANES / EK_PARTS };
+
+/* Applying a part's word to all parts. Separate members, never an array: GCC keeps members in registers, while it
+ * keeps an array of vectors in memory. */
+#if EK_PARTS == 1
+typedef struct ek_v16 {
+    ek_part p0;
+} ek_v16;
+#define EK_MAP0(f, ...) ((ek_v16){f(__VA_ARGS__)})
+#define EK_MAP1(f, x) ((ek_v16){f((x).p0)})
+#define EK_MAP2(f, x, y) ((ek_v16){f((x).p0, (y).p0)})
+#define EK_MAP3(f, x, y, z) ((ek_v16){f((x).p0, (y).p0, (z).p0)})
+#define EK_FROM(f, p) ((ek_v16){f(p)})
+#define EK_TO(f, p, x) f(p, (x).p0)
+#elif EK_PARTS == 2
+typedef struct ek_v16 {
+    ek_part p0, p1;
+} ek_v16;
+#define EK_MAP0(f, ...) ((ek_v16){f(__VA_ARGS__), f(__VA_ARGS__)})
+#define EK_MAP1(f, x) ((ek_v16){f((x).p0), f((x).p1)})
+#define EK_MAP2(f, x, y) ((ek_v16){f((x).p0, (y).p0), f((x).p1, (y).p1)})
+#define EK_MAP3(f, x, y, z) ((ek_v16){f((x).p0, (y).p0, (z).p0), f((x).p1, (y).p1, (z).p1)})
+#define EK_FROM(f, p) ((ek_v16){f(p), f((p) + 8)})
+#define EK_TO(f, p, x) (f(p, (x).p0), f((p) + 8, (x).p1))
+#else
+typedef struct ek_v16 {
+    ek_part p0, p1, p2, p3;
+} ek_v16;
+#define EK_MAP0(f, ...) ((ek_v16){f(__VA_ARGS__), f(__VA_ARGS__), f(__VA_ARGS__), f(__VA_ARGS__)})
+#define EK_MAP1(f, x) ((ek_v16){f((x).p0), f((x).p1), f((x).p2), f((x).p3)})
+#define EK_MAP2(f, x, y) ((ek_v16){f((x).p0, (y).p0), f((x).p1, (y).p1), f((x).p2, (y).p2), f((x).p3, (y).p3)})
+#define EK_MAP3(f, x, y, z)                                                                                          \
+    ((ek_v16){f((x).p0, (y).p0, (z).p0), f((x).p1, (y).p1, (z).p1), f((x).p2, (y).p2, (z).p2),                       \
+              f((x).p3, (y).p3, (z).p3)})
+#define EK_FROM(f, p) ((ek_v16){f(p), f((p) + 4), f((p) + 8), f((p) + 12)})
+#define EK_TO(f, p, x) (f(p, (x).p0), f((p) + 4, (x).p1), f((p) + 8, (x).p2), f((p) + 12, (x).p3))
+#endif
+
+EK_INLINE ek_v16 ek_load(const float *p) { return EK_FROM(ek_part_load, p); }
+EK_INLINE void ek_store(float *p, ek_v16 x) { EK_TO(ek_part_store, p, x); }
+/* A store past the caches, for arrays larger than them; p 64-byte aligned; ek_stream_end after the last. */
+EK_INLINE void ek_stream(float *p, ek_v16 x) { EK_TO(ek_part_stream, p, x); }
+EK_INLINE void ek_stream_end(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_sfence();
+#endif
+}
+EK_INLINE ek_v16 ek_set(float x) { return EK_MAP0(ek_part_set, x); }
+EK_INLINE ek_v16 ek_zero(void) { return ek_set(0.0f); }
+EK_INLINE ek_v16 ek_add(ek_v16 x, ek_v16 y) { return EK_MAP2(ek_part_add, x, y); }
+EK_INLINE ek_v16 ek_sub(ek_v16 x, ek_v16 y) { return EK_MAP2(ek_part_sub, x, y); }
+EK_INLINE ek_v16 ek_mul(ek_v16 x, ek_v16 y) { return EK_MAP2(ek_part_mul, x, y); }
+EK_INLINE ek_v16 ek_div(ek_v16 x, ek_v16 y) { return EK_MAP2(ek_part_div, x, y); }
+/* x > y ? x : y, and x < y ? x : y; where y is NaN it is the result, so keep the constant in x. */
+EK_INLINE ek_v16 ek_max(ek_v16 x, ek_v16 y) { return EK_MAP2(ek_part_max, x, y); }
+EK_INLINE ek_v16 ek_min(ek_v16 x, ek_v16 y) { return EK_MAP2(ek_part_min, x, y); }
+EK_INLINE ek_v16 ek_fma(ek_v16 x, ek_v16 y, ek_v16 z) { return EK_MAP3(ek_part_fma, x, y, z); }   /* x*y + z */
+EK_INLINE ek_v16 ek_fnma(ek_v16 x, ek_v16 y, ek_v16 z) { return EK_MAP3(ek_part_fnma, x, y, z); } /* z - x*y */
+/* Sixteen bytes as floats 0..255. */
+EK_INLINE ek_v16 ek_bytes(const uint8_t *p) { return EK_FROM(ek_part_bytes, p); }
+/* x * 2^n where n holds the integer in its low mantissa bits (as n + 1.5*2^23 leaves it). Exponents in range. */
+EK_INLINE ek_v16 ek_ldexp(ek_v16 x, ek_v16 n) { return EK_MAP2(ek_part_ldexp, x, n); }
+
+/* The first `live` (0..16) lanes of p, zeros in the rest; reads nothing past them. */
+EK_INLINE ek_v16 ek_load_part(const float *p, int live)
+{
+    float lanes[EK_LANES] = {0};
+    memcpy(lanes, p, (size_t)live * sizeof *p);
+    return ek_load(lanes);
+}
+EK_INLINE void ek_store_part(float *p, ek_v16 x, int live)
+{
+    float lanes[EK_LANES];
+    ek_store(lanes, x);
+    memcpy(p, lanes, (size_t)live * sizeof *p);
+}
+
+/* The sum of sixteen lanes in a fixed tree: lane i with i+8, then i+4, i+2, i+1. */
+EK_INLINE float ek_sum(ek_v16 x)
+{
+#if EK_PARTS == 1
+    __m256 upper = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(x.p0), 1));
+    __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(x.p0), upper);
+#elif EK_PARTS == 2
+    __m256 eight = _mm256_add_ps(x.p0, x.p1);
+#endif
+#if EK_PARTS <= 2
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+#else
+    float four[4];
+    ek_part_store(four, ek_part_add(ek_part_add(x.p0, x.p2), ek_part_add(x.p1, x.p3)));
+    return (four[0] + four[2]) + (four[1] + four[3]);
+#endif
+}
+
+/* exp(x) to 1.1 ulp for x in [-87.3, 88.3], and the value at the nearer end beyond it; NaN stays NaN.
+ * x = n*ln2 + r with |r| <= ln2/2; exp(r) by its minimax polynomial of degree 6 (relative error below 2^-27). */
+EK_INLINE ek_v16 ek_exp(ek_v16 x)
+{
+    const ek_v16 magic = ek_set(12582912.0f); /* 1.5*2^23: adding it rounds to an integer in the low bits */
+    x = ek_min(ek_set(88.3f), ek_max(ek_set(-87.3f), x));
+    ek_v16 t = ek_fma(x, ek_set(1.44269504f), magic);
+    ek_v16 n = ek_sub(t, magic);
+    ek_v16 r = ek_fnma(n, ek_set(0x1.62e4p-1f), x); /* ln2 in two parts, the first short enough for n times it */
+    r = ek_fnma(n, ek_set(0x1.7f7d1cp-20f), r);
+    ek_v16 p = ek_set(0x1.6a2434p-10f);
+    p = ek_fma(p, r, ek_set(0x1.1239e2p-7f));
+    p = ek_fma(p, r, ek_set(0x1.5558f2p-5f));
+    p = ek_fma(p, r, ek_set(0x1.555492p-3f));
+    p = ek_fma(p, r, ek_set(0x1.fffffcp-2f));
+    p = ek_fma(p, r, ek_set(1.0f));
+    p = ek_fma(p, r, ek_set(1.0f));
+    return ek_ldexp(p, t);
+}
+
+/* 1/(1 + exp(-x)). */
+EK_INLINE ek_v16 ek_logistic(ek_v16 x)
+{
+    return ek_div(ek_set(1.0f), ek_add(ek_set(1.0f), ek_exp(ek_sub(ek_zero(), x))));
+}
+
+#endif

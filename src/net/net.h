@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT
+ * A net inside the library: its layers with their shapes, and the one table of its tensors that allocation,
+ * initialisation, training, saving and loading all read. */
+#ifndef EK_NET_NET_H
+#define EK_NET_NET_H
+
+#include "base/status.h"
+
+typedef enum ek_layer_kind {
+    EK_LAYER_CONV2D,
+    EK_LAYER_LINEAR,
+    EK_LAYER_BATCHNORM,
+    EK_LAYER_LAYERNORM,
+    EK_LAYER_SIGMOID,
+    EK_LAYER_AVGPOOL2D,
+    EK_LAYER_FLATTEN,
+} ek_layer_kind;
+
+/* Shape of one sample between two layers: an image [c,h,w], or features [c] (flat, h = w = 1). */
+typedef struct ek_dims {
+    int c, h, w;
+    bool flat;
+} ek_dims;
+
+/* Values in one sample. Extents and this product are kept within EK_SAMPLE_MAX by the builder. */
+static inline int64_t ek_dims_count(ek_dims d)
+{
+    return (int64_t)d.c * d.h * d.w;
+}
+enum { EK_EXTENT_MAX = 65536, EK_SAMPLE_MAX = 1 << 27, EK_LAYERS_MAX = 100000 };
+
+/* A layer: its options with defaults filled in, its shapes, and the rows of its tensors (-1: it has none). */
+typedef struct ek_layer {
+    ek_layer_kind kind;
+    ek_dims in, out;
+    union {
+        struct {
+            int kernel, padding, stride;
+            bool bias;
+        } conv;
+        struct {
+            bool bias;
+        } linear;
+        struct {
+            float eps, momentum; /* momentum < 0: cumulative */
+            ek_moving_variance moving_variance;
+            bool affine, tracking, use_moving, hold_moving, hold_affine;
+        } batchnorm;
+        struct {
+            float eps;
+            bool affine;
+        } layernorm;
+        struct {
+            int kernel, stride;
+        } avgpool;
+    } o;
+    int weight, bias;                 /* gamma and beta of a normalisation */
+    int moving_mean, moving_var, num_batches;
+    char *text;                       /* its line of the net's text */
+} ek_layer;
+
+typedef struct ek_note {
+    char *key, *value;
+} ek_note;
+
+struct ek_net {
+    ek_status status; /* of the first builder call that failed, with its message */
+    char *message;
+    ek_dims input;
+    ek_layer *layers;
+    int layer_count;
+    bool finished; /* the table below exists: no more layers */
+    ek_tensor *tensors;
+    int tensor_count;
+    float *values; /* one block that holds every float tensor, each 64-byte aligned, in the table's order */
+    size_t value_count;
+    int64_t *counters;
+    ek_note *notes;
+    int note_count;
+};
+
+/* Shape of a net's output sample. */
+ek_dims ek_net_output(const ek_net *net);
+
+/* Reports the first builder error of a marked net, EK_ERR_STATE for a net without layers; else lays out the table of
+ * tensors on the first call (trainable tensors start at zero, gamma and moving_var at 1). Every use of a net begins
+ * here. */
+ek_status ek_net_finish(ek_net *net);
+
+/* "layer 3 (batchnorm)": how messages name a layer. Layers count from 0, as in PyTorch's names. */
+const char *ek_layer_label(const ek_net *net, int layer, char buffer[64]);
+
+#endif
