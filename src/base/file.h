@@ -14,14 +14,20 @@ ek_status ek_file_read(const char *path, size_t limit, unsigned char **data, siz
 /* A file in the making beside its final name. */
 typedef struct ek_file_writer ek_file_writer;
 
-/* Opens "PATH.tmp-XXXXXX". */
+/* Opens "PATH.tmp-XXXXXX". What is at PATH already decides:
+ *   nothing            a new file, its mode 0666 less the umask
+ *   a regular file     is replaced when it is writable, and its permissions are kept; its owner is the caller then
+ *   a symbolic link    stays; the file it leads to is replaced. One that leads nowhere is EK_ERR_NOT_FOUND
+ *   a folder           EK_ERR_IO
+ *   anything else      (/dev/null, a pipe, a terminal) is written to directly, with no temporary file
+ * EK_ERR_NOT_FOUND when the folder is missing, EK_ERR_IO, EK_ERR_MEMORY; *writer is NULL then. */
 ek_status ek_file_create(ek_file_writer **writer, const char *path);
 
 /* Appends. A failure (a full disk) is remembered and reported here and by ek_file_commit. */
 ek_status ek_file_write(ek_file_writer *writer, const void *data, size_t size);
 
 /* Syncs, gives the file its name, syncs the folder, frees the writer. After a failure nothing of it is left and the
- * old file, if any, is as it was. */
+ * old file, if any, is as it was. (A folder that cannot be synced is no failure: the file has its name by then.) */
 ek_status ek_file_commit(ek_file_writer *writer);
 
 /* Removes the temporary file and frees the writer. NULL is fine. */
