@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/random.h"
 
+__extension__ typedef unsigned __int128 uint128; /* which ISO C lacks and -Wpedantic would name */
+
 static void philox_round(uint32_t x[4], uint32_t k0, uint32_t k1)
 {
     uint64_t p0 = (uint64_t)0xD2511F53u * x[0];
@@ -37,7 +39,7 @@ void ek_random_permutation(uint64_t seed, uint32_t epoch, int32_t *order, int64_
             ek_random4(seed, EK_RANDOM_SHUFFLE, epoch, (uint64_t)i / 2, bits);
         uint64_t wide = (uint64_t)bits[i % 2 * 2] << 32 | bits[i % 2 * 2 + 1];
         /* A 64-bit number scaled to 0..i: with i < 2^31 no value is favoured by more than 2^-33. */
-        int64_t j = (int64_t)(((unsigned __int128)wide * (uint64_t)(i + 1)) >> 64);
+        int64_t j = (int64_t)(((uint128)wide * (uint64_t)(i + 1)) >> 64);
         int32_t swap = order[i];
         order[i] = order[j];
         order[j] = swap;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The vector words that kernels are written in. A kernel's text is built once per instruction set; the compiler's
- * own macros choose the section below, and nothing else of a kernel depends on the instruction set.
+ * own macros choose the section below, and nothing else of a kernel depends on the instruction set. The baseline is
+ * built with EK_GENERIC, which takes the last section even where the compiler offers more unasked (aarch64's NEON).
  *
  * ek_v16 is sixteen float lanes in EK_PARTS native registers. All sums of a kernel run over these sixteen lanes in
  * the order the kernel's text says, and ek_sum adds the lanes in one fixed tree: so results are the same bits on
@@ -22,7 +23,7 @@
 
 #define EK_INLINE static inline __attribute__((always_inline, unused))
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && !defined(EK_GENERIC)
 #include <immintrin.h>
 #define EK_PARTS 1
 #define EK_TILE 8
@@ -51,7 +52,7 @@ EK_INLINE ek_part ek_part_bytes(const uint8_t *p)
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(b));
 }
 
-#elif defined(__AVX2__) && defined(__FMA__)
+#elif defined(__AVX2__) && defined(__FMA__) && !defined(EK_GENERIC)
 #include <immintrin.h>
 #define EK_PARTS 2
 #define EK_TILE 6
@@ -80,7 +81,7 @@ EK_INLINE ek_part ek_part_bytes(const uint8_t *p)
     return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(b)));
 }
 
-#elif defined(__ARM_NEON) && defined(__aarch64__)
+#elif defined(__ARM_NEON) && defined(__aarch64__) && !defined(EK_GENERIC)
 #include <arm_neon.h>
 #define EK_PARTS 4
 #define EK_TILE 6
@@ -142,6 +143,19 @@ EK_INLINE ek_part ek_part_ldexp(ek_part x, ek_part n)
     return (ek_part)((bits)x + ((bits)n << 23));
 }
 EK_INLINE ek_part ek_part_bytes(const uint8_t *p) { return (ek_part){p[0], p[1], p[2], p[3]}; }
+#endif
+
+/* M(T, ...) for every T from 1 to EK_TILE: instances of a kernel, or their names in a table. */
+#if EK_TILE == 3
+#define EK_FOR_TILES(M, ...) M(1, __VA_ARGS__) M(2, __VA_ARGS__) M(3, __VA_ARGS__)
+#else
+#define EK_FOR_SIX_TILES(M, ...)                                                                                     \
+    M(1, __VA_ARGS__) M(2, __VA_ARGS__) M(3, __VA_ARGS__) M(4, __VA_ARGS__) M(5, __VA_ARGS__) M(6, __VA_ARGS__)
+#if EK_TILE == 6
+#define EK_FOR_TILES(M, ...) EK_FOR_SIX_TILES(M, __VA_ARGS__)
+#else
+#define EK_FOR_TILES(M, ...) EK_FOR_SIX_TILES(M, __VA_ARGS__) M(7, __VA_ARGS__) M(8, __VA_ARGS__)
+#endif
 #endif
 
 enum { EK_LANES = 16, EK_PART = EK_LANES / EK_PARTS };

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: MIT
+# What `cmake --install` puts where: header, libraries, command, pkg-config file, CMake package, licence.
+include(CMakePackageConfigHelpers)
+
+install(FILES include/evenkeel.h TYPE INCLUDE)
+install(FILES LICENSE TYPE DOC)
+if(TARGET evenkeel)
+    install(TARGETS evenkeel)
+endif()
+
+# Two export sets: a program with the shared library need not have zlib's, curl's, ... development files.
+set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/evenkeel)
+foreach(kind shared static)
+    install(TARGETS evenkeel_${kind} EXPORT evenkeel-${kind})
+    install(EXPORT evenkeel-${kind} NAMESPACE evenkeel:: DESTINATION ${package_dir})
+endforeach()
+
+configure_package_config_file(cmake/evenkeel-config.cmake.in evenkeel-config.cmake INSTALL_DESTINATION ${package_dir})
+write_basic_package_version_file(evenkeel-config-version.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/evenkeel-config.cmake ${PROJECT_BINARY_DIR}/evenkeel-config-version.cmake
+    DESTINATION ${package_dir})
+
+# Relative to ${prefix} where possible, so that a moved installation's file can be used with --define-prefix.
+foreach(dir LIBDIR INCLUDEDIR)
+    if(IS_ABSOLUTE "${CMAKE_INSTALL_${dir}}")
+        set(pc_${dir} "${CMAKE_INSTALL_${dir}}")
+    else()
+        set(pc_${dir} "\${prefix}/${CMAKE_INSTALL_${dir}}")
+    endif()
+endforeach()
+list(JOIN static_libs " " pc_static_libs)
+configure_file(cmake/evenkeel.pc.in evenkeel.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/evenkeel.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
