@@ -9,33 +9,34 @@
 enum { MAX_SETS = 4 };
 
 /* Best first; filled once. */
-static const ek_kernels *available[MAX_SETS];
+static ek_kernels available[MAX_SETS];
+static int available_count;
 static const ek_kernels *chosen;
 static char refusal[256];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+typedef void fill_function(ek_kernels *table);
+extern fill_function ek_fill_kernels_baseline;
 #if defined(__x86_64__)
-extern const ek_kernels ek_kernels_avx512, ek_kernels_avx2;
+extern fill_function ek_fill_kernels_avx512, ek_fill_kernels_avx2;
 #elif defined(__aarch64__)
-extern const ek_kernels ek_kernels_neon;
+extern fill_function ek_fill_kernels_neon;
 #endif
-extern const ek_kernels ek_kernels_baseline;
 
 /* What the processor has and the operating system saves (the compiler's run time checks XGETBV). */
 static void find_available(void)
 {
-    int count = 0;
 #if defined(__x86_64__)
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
-        available[count++] = &ek_kernels_avx512;
+        ek_fill_kernels_avx512(&available[available_count++]);
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        available[count++] = &ek_kernels_avx2;
+        ek_fill_kernels_avx2(&available[available_count++]);
 #elif defined(__aarch64__)
-    available[count++] = &ek_kernels_neon;
+    ek_fill_kernels_neon(&available[available_count++]);
 #endif
-    available[count] = &ek_kernels_baseline;
+    ek_fill_kernels_baseline(&available[available_count++]);
 }
 
 static void choose(void)
@@ -43,16 +44,16 @@ static void choose(void)
     find_available();
     const char *wanted = getenv("EVENKEEL_CPU");
     if (!wanted || !*wanted) {
-        chosen = available[0];
+        chosen = &available[0];
         return;
     }
     char names[64] = "";
-    for (int i = 0; i < MAX_SETS && available[i]; i++) {
-        if (strcmp(available[i]->name, wanted) == 0)
-            chosen = available[i];
+    for (int i = 0; i < available_count; i++) {
+        if (strcmp(available[i].name, wanted) == 0)
+            chosen = &available[i];
         if (i)
             strcat(names, ", ");
-        strcat(names, available[i]->name);
+        strcat(names, available[i].name);
     }
     snprintf(refusal, sizeof refusal, "EVENKEEL_CPU=%.40s: this processor offers %s", wanted, names);
 }
@@ -68,7 +69,7 @@ const ek_kernels *ek_kernels_get(void)
 const ek_kernels *ek_kernels_available(int i)
 {
     pthread_once(&once, choose);
-    return i >= 0 && i < MAX_SETS ? available[i] : NULL;
+    return i >= 0 && i < available_count ? &available[i] : NULL;
 }
 
 const char *ek_cpu(void)

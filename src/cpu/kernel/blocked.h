@@ -1,10 +1,80 @@
 /* SPDX-License-Identifier: MIT
- * Kernels on the blocked layout of nets. */
+ * Kernels on one block of sixteen samples, [C][H][W][16]; what they compute stands in op/op.h. All pointers to
+ * blocked data are 64-byte aligned. Kernels keep no state and may run on many threads at once. */
 #ifndef EK_CPU_KERNEL_BLOCKED_H
 #define EK_CPU_KERNEL_BLOCKED_H
 
+#include "op/op.h"
+
+#include <stddef.h>
+
+/* Sum of dz and of dz*(x - mean) of a channel over a block's live samples. */
+typedef struct ek_norm_sums {
+    double dz, dz_x;
+} ek_norm_sums;
+
 typedef struct ek_blocked_kernels {
-    int unused;
+    /* Weights [K,C,R,S] rearranged for conv_forward and for conv_backward_data: as many floats, 64-byte aligned. */
+    void (*pack_forward)(const ek_conv *g, const float *weight, float *packed);
+    void (*pack_backward)(const ek_conv *g, const float *weight, float *packed);
+
+    /* x [C][H][W][16] to y [K][P][Q][16]. bias [K] or NULL. */
+    void (*conv_forward)(const ek_conv *g, const float *packed, const float *bias, const float *x, float *y);
+    /* dy [K][P][Q][16] to dx [C][H][W][16]. */
+    void (*conv_backward_data)(const ek_conv *g, const float *packed, const float *dy, float *dx);
+    /* This block's share of dweight [K,C,R,S], and of dbias [K] unless NULL.
+     * scratch: ek_conv_scratch(g) floats. */
+    void (*conv_backward_weight)(const ek_conv *g, const float *x, const float *dy, float *scratch, float *dweight,
+                                 float *dbias);
+
+    /* One block of features x [F][16] to rows: rows[f/16][n][f%16] for the block's samples n0..n0+15, in an array of
+     * `samples` rows each; features past F are zeros. */
+    void (*rows_from_block)(int features, const float *x, int64_t samples, int64_t n0, float *rows);
+    /* Rows k0..k0+count-1 (count <= 8) of a linear layer's dweight [K,F] and, unless NULL, dbias [K], over the whole
+     * batch: dy is [blocks][K][16] with dy_stride floats from block to block, rows as above. */
+    void (*linear_backward_weight)(int features, int k0, int count, int blocks, const float *rows, const float *dy,
+                                   size_t dy_stride, float *dweight, float *dbias);
+
+    /* Mean and sum of squared deviations from it of each channel over the first `live` samples. */
+    void (*channel_stats)(int c, int hw, const float *x, int live, double *mean, double *deviations);
+
+    /* x to y; `activated` takes a, what backward needs of the activation, unless NULL. norm: [C], NULL without. */
+    void (*unit_forward)(const ek_unit *u, const ek_norm_channel *norm, const float *x, float *activated, float *y);
+    /* The sums behind dgamma and dbeta, over the first `live` samples: sums [C]. */
+    void (*unit_sums)(const ek_unit *u, const ek_norm_gradient *norm, const float *x, const float *activated,
+                      const float *dy, int live, ek_norm_sums *sums);
+    /* dx; may be `activated` or, when pool is 1, dy. x may be NULL without norm. Dead lanes get 0. */
+    void (*unit_backward)(const ek_unit *u, const ek_norm_gradient *norm, const float *x, const float *activated,
+                          const float *dy, int live, float *dx);
+
+    void (*avgpool_forward)(const ek_pool2d *g, const float *x, float *y);
+    void (*avgpool_backward)(const ek_pool2d *g, const float *dy, float *dx);
+
+    /* m values a sample. mean and rstd: [16], written forward, read backward. dgamma, dbeta: [m], this block's share,
+     * both or neither NULL. Dead lanes: anything finite forward; backward gets dy = 0 there and gives dx = 0. */
+    void (*layer_norm_forward)(int64_t m, float eps, const float *gamma, const float *beta, const float *x, float *y,
+                               float *mean, float *rstd);
+    void (*layer_norm_backward)(int64_t m, const float *gamma, const float *mean, const float *rstd, const float *x,
+                                const float *dy, float *dx, float *dgamma, float *dbeta);
+
+    /* Logits [K][16] against labels [16] (live ones valid): per live sample its loss and its predicted class (the
+     * first of the largest logits). dlogits [K][16] times weight, NULL in prediction; dead lanes get 0. */
+    void (*softmax_cross_entropy)(int k, const float *logits, const uint8_t *labels, int live, float weight,
+                                  double *loss, int *predicted, float *dlogits);
+
+    /* Bytes of up to sixteen images (`live` of them; each `size` long) to [size][16] floats: byte/255. */
+    void (*gather)(const uint8_t *const *images, int live, int64_t size, float *x);
+
+    /* value -= rate * gradient. */
+    void (*sgd)(size_t count, float rate, const float *gradient, float *value);
+    /* sum[i] = the sum over j of part[j*stride + i], j = 0.. in order. */
+    void (*sum_parts)(size_t count, int parts, size_t stride, const float *part, float *sum);
 } ek_blocked_kernels;
+
+/* Floats of scratch that conv_backward_weight wants. */
+static inline size_t ek_conv_scratch(const ek_conv *g)
+{
+    return (size_t)4 * (size_t)g->c * (size_t)g->r * (size_t)g->s * 16;
+}
 
 #endif

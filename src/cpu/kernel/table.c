@@ -1,14 +1,22 @@
 /* SPDX-License-Identifier: MIT
- * One instruction set's table of kernels. */
+ * One instruction set's table of kernels: each file of kernels fills in its own. */
 #include "cpu/dispatch.h"
 #include "cpu/kernel/name.h"
-#include "cpu/kernel/simd.h"
 
 #define EK_TEXT_(x) #x
 #define EK_TEXT(x) EK_TEXT_(x)
 
-extern const ek_kernels EK_KERNEL(kernels);
+void EK_KERNEL(fill_conv)(ek_blocked_kernels *table);
+void EK_KERNEL(fill_conv_weight)(ek_blocked_kernels *table);
+void EK_KERNEL(fill_unit)(ek_blocked_kernels *table);
+void EK_KERNEL(fill_layer)(ek_blocked_kernels *table);
+void EK_KERNEL(fill_kernels)(ek_kernels *table);
 
-const ek_kernels EK_KERNEL(kernels) = {
-    .name = EK_TEXT(EK_ISA),
-};
+void EK_KERNEL(fill_kernels)(ek_kernels *table)
+{
+    table->name = EK_TEXT(EK_ISA);
+    EK_KERNEL(fill_conv)(&table->blocked);
+    EK_KERNEL(fill_conv_weight)(&table->blocked);
+    EK_KERNEL(fill_unit)(&table->blocked);
+    EK_KERNEL(fill_layer)(&table->blocked);
+}

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Convolution forward and backward to data on a block of sixteen samples; linear layers are the 1x1 case.
+ *
+ * One micro-kernel does all the arithmetic: for one position of the output, T output channels at once,
+ *     acc[t] += weight[tap][t] * window[tap]         t < T, sixteen lanes each
+ * T accumulators of EK_PARTS registers stay in registers over all taps, each tap's window vector is loaded once for T
+ * products, and the T weights stand side by side. T is a constant of each instance; channels are cut evenly into
+ * tiles of at most EK_TILE (16 is 6+5+5, not 6+6+4). Positions are the outer loop, tiles the inner one, so that the
+ * window stays in the first-level cache. At the border a position loops over its valid taps alone.
+ * Each output is one chain of additions over c, r, s: its bits do not depend on T.
+ */
+#include "cpu/kernel/blocked.h"
+#include "cpu/kernel/name.h"
+#include "cpu/kernel/simd.h"
+
+/* How the taps of one position lie: `channels` x `rows` x `columns` of them. */
+typedef struct taps {
+    int channels, rows, columns;
+    ptrdiff_t weight_channel, weight_row, weight_column; /* strides in floats */
+    ptrdiff_t window_channel, window_row;
+} taps;
+
+/* y[t*y_stride .. +16) = bias[t] + the sum over taps. S > 0 is the constant number of columns, their weights then
+ * being T apart; window_column is +16 or -16 (backward runs through dy as the kernel runs through dx, mirrored). */
+EK_INLINE void point(const int T, const int S, const int window_column, const taps *n, const float *weight,
+                     const float *window, const float *bias, float *y, size_t y_stride)
+{
+    const int columns = S > 0 ? S : n->columns;
+    const ptrdiff_t weight_column = S > 0 ? T : n->weight_column;
+    ek_v16 t0, t1, t2, t3, t4, t5, t6, t7;
+    t0 = t1 = t2 = t3 = t4 = t5 = t6 = t7 = ek_zero();
+    if (bias) {
+        t0 = ek_set(bias[0]);
+        if (T > 1) t1 = ek_set(bias[1]);
+        if (T > 2) t2 = ek_set(bias[2]);
+        if (T > 3) t3 = ek_set(bias[3]);
+        if (T > 4) t4 = ek_set(bias[4]);
+        if (T > 5) t5 = ek_set(bias[5]);
+        if (T > 6) t6 = ek_set(bias[6]);
+        if (T > 7) t7 = ek_set(bias[7]);
+    }
+    for (int c = 0; c < n->channels; c++) {
+        const float *weight_row = weight + c * n->weight_channel;
+        const float *window_row = window + c * n->window_channel;
+        for (int r = 0; r < n->rows; r++) {
+            const float *a = weight_row, *b = window_row;
+#pragma GCC unroll 8
+            for (int s = 0; s < columns; s++) {
+                const ek_v16 x = ek_load(b);
+                t0 = ek_fma(ek_set(a[0]), x, t0);
+                if (T > 1) t1 = ek_fma(ek_set(a[1]), x, t1);
+                if (T > 2) t2 = ek_fma(ek_set(a[2]), x, t2);
+                if (T > 3) t3 = ek_fma(ek_set(a[3]), x, t3);
+                if (T > 4) t4 = ek_fma(ek_set(a[4]), x, t4);
+                if (T > 5) t5 = ek_fma(ek_set(a[5]), x, t5);
+                if (T > 6) t6 = ek_fma(ek_set(a[6]), x, t6);
+                if (T > 7) t7 = ek_fma(ek_set(a[7]), x, t7);
+                a += weight_column;
+                b += window_column;
+            }
+            weight_row += n->weight_row;
+            window_row += n->window_row;
+        }
+    }
+    ek_store(y, t0);
+    if (T > 1) ek_store(y + y_stride, t1);
+    if (T > 2) ek_store(y + 2 * y_stride, t2);
+    if (T > 3) ek_store(y + 3 * y_stride, t3);
+    if (T > 4) ek_store(y + 4 * y_stride, t4);
+    if (T > 5) ek_store(y + 5 * y_stride, t5);
+    if (T > 6) ek_store(y + 6 * y_stride, t6);
+    if (T > 7) ek_store(y + 7 * y_stride, t7);
+}
+
+typedef void point_function(const taps *n, const float *weight, const float *window, const float *bias, float *y,
+                            size_t y_stride);
+
+/* Instances: for each direction and each constant number of columns (0: any), T from 1 to EK_TILE. */
+#define POINT(T, name, S, column)                                                                                    \
+    static void name##_##S##_##T(const taps *n, const float *weight, const float *window, const float *bias,         \
+                                 float *y, size_t y_stride)                                                          \
+    {                                                                                                                \
+        point(T, S, column, n, weight, window, bias, y, y_stride);                                                   \
+    }
+EK_FOR_TILES(POINT, forward, 0, 16)
+EK_FOR_TILES(POINT, forward, 1, 16)
+EK_FOR_TILES(POINT, forward, 3, 16)
+EK_FOR_TILES(POINT, forward, 5, 16)
+EK_FOR_TILES(POINT, backward, 0, -16)
+EK_FOR_TILES(POINT, backward, 1, -16)
+EK_FOR_TILES(POINT, backward, 3, -16)
+EK_FOR_TILES(POINT, backward, 5, -16)
+
+#define NAME(T, name, S) name##_##S##_##T,
+static point_function *const forward_points[4][EK_TILE] = {{EK_FOR_TILES(NAME, forward, 0)},
+                                                           {EK_FOR_TILES(NAME, forward, 1)},
+                                                           {EK_FOR_TILES(NAME, forward, 3)},
+                                                           {EK_FOR_TILES(NAME, forward, 5)}};
+static point_function *const backward_points[4][EK_TILE] = {{EK_FOR_TILES(NAME, backward, 0)},
+                                                            {EK_FOR_TILES(NAME, backward, 1)},
+                                                            {EK_FOR_TILES(NAME, backward, 3)},
+                                                            {EK_FOR_TILES(NAME, backward, 5)}};
+
+static int columns_index(int columns)
+{
+    return columns == 1 ? 1 : columns == 3 ? 2 : columns == 5 ? 3 : 0;
+}
+
+static int min(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+static int max(int a, int b)
+{
+    return a > b ? a : b;
+}
+
+/* Channels [begin, begin of the next) of tile t when `channels` are cut evenly into tiles of at most EK_TILE. */
+static int tile_count(int channels)
+{
+    return (channels + EK_TILE - 1) / EK_TILE;
+}
+
+static int tile_begin(int channels, int t)
+{
+    int tiles = tile_count(channels);
+    return channels / tiles * t + min(t, channels % tiles);
+}
+
+/* packed[tile][c][r][s][t] */
+static void pack_forward(const ek_conv *g, const float *weight, float *packed)
+{
+    const size_t area = (size_t)g->c * (size_t)g->r * (size_t)g->s;
+    for (int tile = 0; tile < tile_count(g->k); tile++) {
+        const int k0 = tile_begin(g->k, tile), T = tile_begin(g->k, tile + 1) - k0;
+        const float *row = weight + (size_t)k0 * area;
+        for (size_t tap = 0; tap < area; tap++)
+            for (int t = 0; t < T; t++)
+                *packed++ = row[(size_t)t * area + tap];
+    }
+}
+
+/* packed[tile][k][r][s][t], tiles of input channels */
+static void pack_backward(const ek_conv *g, const float *weight, float *packed)
+{
+    const size_t area = (size_t)g->r * (size_t)g->s;
+    for (int tile = 0; tile < tile_count(g->c); tile++) {
+        const int c0 = tile_begin(g->c, tile), T = tile_begin(g->c, tile + 1) - c0;
+        for (int k = 0; k < g->k; k++) {
+            const float *row = weight + ((size_t)k * (size_t)g->c + (size_t)c0) * area;
+            for (size_t tap = 0; tap < area; tap++)
+                for (int t = 0; t < T; t++)
+                    *packed++ = row[(size_t)t * area + tap];
+        }
+    }
+}
+
+/* The taps of one output row or column of the forward map: first valid one, and how many. */
+static int first_tap(int position, int stride, int padding)
+{
+    return max(0, padding - position * stride);
+}
+
+static int end_tap(int position, int stride, int padding, int extent, int kernel)
+{
+    return min(kernel, extent + padding - position * stride);
+}
+
+static void conv_forward(const ek_conv *g, const float *packed, const float *bias, const float *x, float *y)
+{
+    const int tiles = tile_count(g->k);
+    const size_t tap_floats = (size_t)g->c * (size_t)g->r * (size_t)g->s;
+    const size_t y_channel = (size_t)g->p * (size_t)g->q * EK_LANES;
+    const ptrdiff_t x_row = (ptrdiff_t)g->w * EK_LANES;
+    for (int p = 0; p < g->p; p++) {
+        const int r0 = first_tap(p, g->stride, g->padding);
+        const int rows = max(0, end_tap(p, g->stride, g->padding, g->h, g->r) - r0);
+        for (int q = 0; q < g->q; q++) {
+            const int s0 = first_tap(q, g->stride, g->padding);
+            const int columns = max(0, end_tap(q, g->stride, g->padding, g->w, g->s) - s0);
+            const int row = p * g->stride - g->padding + r0, column = q * g->stride - g->padding + s0;
+            const float *window = x + row * x_row + (ptrdiff_t)column * EK_LANES;
+            point_function *const *points = forward_points[columns == g->s ? columns_index(columns) : 0];
+            float *out = y + ((size_t)p * (size_t)g->q + (size_t)q) * EK_LANES;
+            for (int tile = 0; tile < tiles; tile++) {
+                const int k0 = tile_begin(g->k, tile), T = tile_begin(g->k, tile + 1) - k0;
+                const taps n = {.channels = g->c,
+                                .rows = rows,
+                                .columns = columns,
+                                .weight_channel = (ptrdiff_t)g->r * g->s * T,
+                                .weight_row = (ptrdiff_t)g->s * T,
+                                .weight_column = T,
+                                .window_channel = g->h * x_row,
+                                .window_row = x_row};
+                const float *weight = packed + (size_t)k0 * tap_floats + ((size_t)r0 * (size_t)g->s + (size_t)s0) * (size_t)T;
+                points[T - 1](&n, weight, window, bias ? bias + k0 : NULL, out + (size_t)k0 * y_channel, y_channel);
+            }
+        }
+    }
+}
+
+/* The taps that reach one row or column of dx: kernel index `first`, every `stride`-th, `count` of them; the first
+ * meets output index `output`, each further one the output before. */
+typedef struct reach {
+    int first, count, output;
+} reach;
+
+static reach reach_of(int position, int stride, int padding, int kernel, int outputs)
+{
+    const int at = position + padding;
+    const int lowest = max(0, at - (outputs - 1) * stride);
+    const int first = lowest + ((at - lowest) % stride);
+    const int last = min(kernel - 1, at);
+    if (first > last)
+        return (reach){0, 0, 0};
+    return (reach){first, (last - first) / stride + 1, (at - first) / stride};
+}
+
+static void conv_backward_data(const ek_conv *g, const float *packed, const float *dy, float *dx)
+{
+    const int tiles = tile_count(g->c);
+    const size_t tap_floats = (size_t)g->k * (size_t)g->r * (size_t)g->s;
+    const size_t dx_channel = (size_t)g->h * (size_t)g->w * EK_LANES;
+    const ptrdiff_t dy_row = (ptrdiff_t)g->q * EK_LANES;
+    for (int h = 0; h < g->h; h++) {
+        const reach rows = reach_of(h, g->stride, g->padding, g->r, g->p);
+        for (int w = 0; w < g->w; w++) {
+            const reach columns = reach_of(w, g->stride, g->padding, g->s, g->q);
+            const bool whole = columns.count == g->s && g->stride == 1;
+            point_function *const *points = backward_points[whole ? columns_index(g->s) : 0];
+            const float *window = dy + rows.output * dy_row + (ptrdiff_t)columns.output * EK_LANES;
+            float *out = dx + ((size_t)h * (size_t)g->w + (size_t)w) * EK_LANES;
+            for (int tile = 0; tile < tiles; tile++) {
+                const int c0 = tile_begin(g->c, tile), T = tile_begin(g->c, tile + 1) - c0;
+                const taps n = {.channels = columns.count ? g->k : 0,
+                                .rows = rows.count,
+                                .columns = columns.count,
+                                .weight_channel = (ptrdiff_t)g->r * g->s * T,
+                                .weight_row = (ptrdiff_t)g->stride * g->s * T,
+                                .weight_column = (ptrdiff_t)g->stride * T,
+                                .window_channel = g->p * dy_row,
+                                .window_row = -dy_row};
+                const float *weight =
+                    packed + (size_t)c0 * tap_floats + ((size_t)rows.first * (size_t)g->s + (size_t)columns.first) * (size_t)T;
+                points[T - 1](&n, weight, window, NULL, out + (size_t)c0 * dx_channel, dx_channel);
+            }
+        }
+    }
+}
+
+void EK_KERNEL(fill_conv)(ek_blocked_kernels *table);
+
+void EK_KERNEL(fill_conv)(ek_blocked_kernels *table)
+{
+    table->pack_forward = pack_forward;
+    table->pack_backward = pack_backward;
+    table->conv_forward = conv_forward;
+    table->conv_backward_data = conv_backward_data;
+}

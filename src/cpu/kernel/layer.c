@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT
+ * The lighter kernels on a block of sixteen samples: pooling with any stride, layer norm, softmax cross-entropy, bytes
+ * to floats, and the flat loops of the optimiser. */
+#include "cpu/kernel/blocked.h"
+#include "cpu/kernel/name.h"
+#include "cpu/kernel/simd.h"
+
+#include <math.h>
+
+/* ---- Average pooling ---- */
+
+static void avgpool_forward(const ek_pool2d *g, const float *x, float *y)
+{
+    const ek_v16 count = ek_set((float)g->kernel * (float)g->kernel);
+    for (int c = 0; c < g->c; c++, x += (size_t)g->h * (size_t)g->w * EK_LANES) {
+        for (int p = 0; p < g->p; p++) {
+            for (int q = 0; q < g->q; q++, y += EK_LANES) {
+                ek_v16 sum = ek_zero();
+                for (int i = 0; i < g->kernel; i++) {
+                    const size_t row = (size_t)(p * g->stride + i) * (size_t)g->w + (size_t)(q * g->stride);
+                    for (int j = 0; j < g->kernel; j++)
+                        sum = ek_add(sum, ek_load(x + (row + (size_t)j) * EK_LANES));
+                }
+                ek_store(y, ek_div(sum, count));
+            }
+        }
+    }
+}
+
+static void avgpool_backward(const ek_pool2d *g, const float *dy, float *dx)
+{
+    const ek_v16 count = ek_set((float)g->kernel * (float)g->kernel);
+    const size_t plane = (size_t)g->h * (size_t)g->w * EK_LANES;
+    memset(dx, 0, (size_t)g->c * plane * sizeof *dx);
+    for (int c = 0; c < g->c; c++, dx += plane) {
+        for (int p = 0; p < g->p; p++) {
+            for (int q = 0; q < g->q; q++, dy += EK_LANES) {
+                const ek_v16 d = ek_div(ek_load(dy), count);
+                for (int i = 0; i < g->kernel; i++) {
+                    const size_t row = (size_t)(p * g->stride + i) * (size_t)g->w + (size_t)(q * g->stride);
+                    for (int j = 0; j < g->kernel; j++) {
+                        float *at = dx + (row + (size_t)j) * EK_LANES;
+                        ek_store(at, ek_add(ek_load(at), d));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/* ---- Layer norm: lanes are samples, so nothing crosses them ---- */
+
+/* Per lane: the sum over m values of (x - centre), or of a[i]*(x - centre), or of its square, in short chains. */
+typedef enum term {
+    TERM_VALUE,
+    TERM_SQUARE,
+} term;
+
+EK_INLINE ek_v16 lane_sum(const term what, int64_t m, const float *x, ek_v16 centre)
+{
+    ek_v16 total = ek_zero();
+    for (int64_t i = 0; i < m;) {
+        ek_v16 chain = ek_zero();
+        for (const int64_t end = i + 32 < m ? i + 32 : m; i < end; i++) {
+            const ek_v16 d = ek_sub(ek_load(x + (size_t)i * EK_LANES), centre);
+            chain = what == TERM_SQUARE ? ek_fma(d, d, chain) : ek_add(chain, d);
+        }
+        total = ek_add(total, chain);
+    }
+    return total;
+}
+
+/* sqrt is exact on every machine; a lane at a time, once per sample. */
+static ek_v16 rstd_of(ek_v16 variance, float eps)
+{
+    float lanes[EK_LANES];
+    ek_store(lanes, variance);
+    for (int i = 0; i < EK_LANES; i++)
+        lanes[i] = (float)(1.0 / sqrt((double)lanes[i] + (double)eps));
+    return ek_load(lanes);
+}
+
+static void layer_norm_forward(int64_t m, float eps, const float *gamma, const float *beta, const float *x, float *y,
+                               float *mean, float *rstd)
+{
+    const ek_v16 count = ek_set((float)m);
+    ek_v16 centre = ek_div(lane_sum(TERM_VALUE, m, x, ek_zero()), count);
+    const ek_v16 off = ek_div(lane_sum(TERM_VALUE, m, x, centre), count);
+    centre = ek_add(centre, off);
+    const ek_v16 scale = rstd_of(ek_div(lane_sum(TERM_SQUARE, m, x, centre), count), eps);
+    ek_store(mean, centre);
+    ek_store(rstd, scale);
+    for (int64_t i = 0; i < m; i++) {
+        const size_t at = (size_t)i * EK_LANES;
+        ek_v16 xhat = ek_mul(ek_sub(ek_load(x + at), centre), scale);
+        if (gamma)
+            xhat = ek_fma(xhat, ek_set(gamma[i]), beta ? ek_set(beta[i]) : ek_zero());
+        ek_store(y + at, xhat);
+    }
+}
+
+static void layer_norm_backward(int64_t m, const float *gamma, const float *mean, const float *rstd, const float *x,
+                                const float *dy, float *dx, float *dgamma, float *dbeta)
+{
+    const ek_v16 count = ek_set((float)m), centre = ek_load(mean), scale = ek_load(rstd);
+    ek_v16 sum = ek_zero(), sum_x = ek_zero();
+    for (int64_t i = 0; i < m;) {
+        ek_v16 chain = ek_zero(), chain_x = ek_zero();
+        for (const int64_t end = i + 32 < m ? i + 32 : m; i < end; i++) {
+            const size_t at = (size_t)i * EK_LANES;
+            const ek_v16 d = ek_load(dy + at), xhat = ek_mul(ek_sub(ek_load(x + at), centre), scale);
+            const ek_v16 g = gamma ? ek_mul(d, ek_set(gamma[i])) : d;
+            chain = ek_add(chain, g);
+            chain_x = ek_fma(g, xhat, chain_x);
+            if (dgamma) {
+                dgamma[i] = ek_sum(ek_mul(d, xhat));
+                dbeta[i] = ek_sum(d);
+            }
+        }
+        sum = ek_add(sum, chain);
+        sum_x = ek_add(sum_x, chain_x);
+    }
+    const ek_v16 offset = ek_div(sum, count), slope = ek_div(sum_x, count);
+    for (int64_t i = 0; i < m; i++) {
+        const size_t at = (size_t)i * EK_LANES;
+        const ek_v16 d = ek_load(dy + at), xhat = ek_mul(ek_sub(ek_load(x + at), centre), scale);
+        const ek_v16 g = gamma ? ek_mul(d, ek_set(gamma[i])) : d;
+        ek_store(dx + at, ek_mul(scale, ek_fnma(slope, xhat, ek_sub(g, offset))));
+    }
+}
+
+/* ---- Softmax cross-entropy ---- */
+
+static void softmax_cross_entropy(int k, const float *logits, const uint8_t *labels, int live, float weight,
+                                  double *loss, int *predicted, float *dlogits)
+{
+    ek_v16 largest = ek_load(logits);
+    for (int i = 1; i < k; i++)
+        largest = ek_max(largest, ek_load(logits + (size_t)i * EK_LANES));
+    ek_v16 sum = ek_zero();
+    for (int i = 0; i < k; i++)
+        sum = ek_add(sum, ek_exp(ek_sub(ek_load(logits + (size_t)i * EK_LANES), largest)));
+    float top[EK_LANES], sums[EK_LANES], lanes[EK_LANES];
+    ek_store(top, largest);
+    ek_store(sums, sum);
+    for (int n = 0; n < live; n++) {
+        int best = 0;
+        while (best < k - 1 && logits[(size_t)best * EK_LANES + (size_t)n] != top[n])
+            best++;
+        predicted[n] = best;
+        loss[n] = log((double)sums[n]) + (double)top[n] - (double)logits[(size_t)labels[n] * EK_LANES + (size_t)n];
+    }
+    if (!dlogits)
+        return;
+    for (int n = 0; n < EK_LANES; n++)
+        lanes[n] = n < live ? weight : 0.0f;
+    const ek_v16 alive = ek_load(lanes), share = ek_div(alive, sum);
+    for (int i = 0; i < k; i++) {
+        const size_t at = (size_t)i * EK_LANES;
+        for (int n = 0; n < EK_LANES; n++)
+            lanes[n] = n < live && labels[n] == i ? 1.0f : 0.0f;
+        const ek_v16 e = ek_exp(ek_sub(ek_load(logits + at), largest));
+        ek_store(dlogits + at, ek_fnma(alive, ek_load(lanes), ek_mul(e, share)));
+    }
+}
+
+/* ---- Bytes to a block ---- */
+
+/* Turns [16 images][16 bytes] into [16 bytes][16 images]: four rounds that each interleave row i with row i + 8. */
+static void transpose_bytes(const uint8_t *const *images, int64_t at, uint8_t out[EK_LANES][EK_LANES])
+{
+    typedef uint8_t row __attribute__((vector_size(16)));
+    row a[EK_LANES], b[EK_LANES];
+    for (int i = 0; i < EK_LANES; i++)
+        memcpy(&a[i], images[i] + at, sizeof a[i]);
+#define INTERLEAVE_LOW (row){0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}
+#define INTERLEAVE_HIGH (row){8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31}
+#if defined(__clang__)
+#define SHUFFLE_LOW(x, y) __builtin_shufflevector(x, y, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define SHUFFLE_HIGH(x, y)                                                                                           \
+    __builtin_shufflevector(x, y, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#else
+#define SHUFFLE_LOW(x, y) __builtin_shuffle(x, y, INTERLEAVE_LOW)
+#define SHUFFLE_HIGH(x, y) __builtin_shuffle(x, y, INTERLEAVE_HIGH)
+#endif
+#pragma GCC unroll 4
+    for (int round = 0; round < 4; round++) {
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; i++) {
+            b[2 * i] = SHUFFLE_LOW(a[i], a[i + 8]);
+            b[2 * i + 1] = SHUFFLE_HIGH(a[i], a[i + 8]);
+        }
+        memcpy(a, b, sizeof a);
+    }
+    memcpy(out, a, sizeof a);
+}
+
+static void gather(const uint8_t *const *images, int live, int64_t size, float *x)
+{
+    /* Dead lanes read the first image, and are cleared. */
+    const uint8_t *all[EK_LANES];
+    float lanes[EK_LANES];
+    for (int i = 0; i < EK_LANES; i++) {
+        all[i] = images[i < live ? i : 0];
+        lanes[i] = i < live ? 1.0f : 0.0f;
+    }
+    const ek_v16 alive = ek_load(lanes), white = ek_set(255.0f);
+    uint8_t bytes[EK_LANES][EK_LANES];
+    int64_t i = 0;
+    for (; i + EK_LANES <= size; i += EK_LANES) {
+        transpose_bytes(all, i, bytes);
+        for (int j = 0; j < EK_LANES; j++)
+            ek_store(x + (size_t)(i + j) * EK_LANES, ek_mul(ek_div(ek_bytes(bytes[j]), white), alive));
+    }
+    for (; i < size; i++) {
+        for (int j = 0; j < EK_LANES; j++)
+            bytes[0][j] = all[j][i];
+        ek_store(x + (size_t)i * EK_LANES, ek_mul(ek_div(ek_bytes(bytes[0]), white), alive));
+    }
+}
+
+/* ---- Flat loops ---- */
+
+static void sgd(size_t count, float rate, const float *gradient, float *value)
+{
+    const ek_v16 r = ek_set(rate);
+    size_t i = 0;
+    for (; i + EK_LANES <= count; i += EK_LANES)
+        ek_store(value + i, ek_fnma(r, ek_load(gradient + i), ek_load(value + i)));
+    if (i < count) {
+        const int rest = (int)(count - i);
+        ek_store_part(value + i, ek_fnma(r, ek_load_part(gradient + i, rest), ek_load_part(value + i, rest)), rest);
+    }
+}
+
+static void sum_parts(size_t count, int parts, size_t stride, const float *part, float *sum)
+{
+    size_t i = 0;
+    for (; i + EK_LANES <= count; i += EK_LANES) {
+        ek_v16 total = ek_load(part + i);
+        for (int j = 1; j < parts; j++)
+            total = ek_add(total, ek_load(part + (size_t)j * stride + i));
+        ek_store(sum + i, total);
+    }
+    for (; i < count; i++) {
+        float total = part[i];
+        for (int j = 1; j < parts; j++)
+            total += part[(size_t)j * stride + i];
+        sum[i] = total;
+    }
+}
+
+void EK_KERNEL(fill_layer)(ek_blocked_kernels *table);
+
+void EK_KERNEL(fill_layer)(ek_blocked_kernels *table)
+{
+    table->avgpool_forward = avgpool_forward;
+    table->avgpool_backward = avgpool_backward;
+    table->layer_norm_forward = layer_norm_forward;
+    table->layer_norm_backward = layer_norm_backward;
+    table->softmax_cross_entropy = softmax_cross_entropy;
+    table->gather = gather;
+    table->sgd = sgd;
+    table->sum_parts = sum_parts;
+}

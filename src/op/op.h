@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What every operation of a net means: its shapes, its formula, what it reads and writes. One contract for all who
+ * compute it: the strict scalar reference beside this file, and the kernels of every backend.
+ *
+ * Letters: N samples, C input channels, H rows, W columns; K output channels, P rows, Q columns of the output;
+ * R x S the kernel. Names: x input, y output, dx and dy the loss's gradients with respect to them. Every output is
+ * written (=), never added to. No output may alias an input unless the contract says so.
+ *
+ * Blocked layout: a net's activations are [N/16][C][H][W][16], sixteen samples in the lanes of a vector. A kernel
+ * gets one block [C][H][W][16]. Lanes past the last sample are dead: they hold finite numbers, no statistic counts
+ * them, and gradients hold 0 there, so that sums over lanes need not know of them.
+ */
+#ifndef EK_OP_OP_H
+#define EK_OP_OP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* conv2d: cross-correlation with zeros outside the image.
+ *   y[k,p,q] = bias[k] + sum over c,r,s of weight[k,c,r,s] * x[c, p*stride - padding + r, q*stride - padding + s]
+ *   dx: the transposed map; dweight[k,c,r,s] = sum over n,p,q of dy[k,p,q] * x[c, ...]; dbias[k] = sum of dy[k].
+ * P = (H + 2*padding - R)/stride + 1 >= 1, likewise Q. bias may be NULL for zeros.
+ * linear is the case H = W = R = S = 1: features are channels. */
+typedef struct ek_conv {
+    int c, h, w;
+    int k, p, q;
+    int r, s;
+    int stride, padding;
+} ek_conv;
+
+static inline int64_t ek_conv_weights(const ek_conv *g)
+{
+    return (int64_t)g->k * g->c * g->r * g->s;
+}
+
+/* Activation functions a = f(z), with f' written by the output a where that is possible. */
+typedef enum ek_activation {
+    EK_IDENTITY = 0,
+    EK_SIGMOID = 1, /* 1/(1 + exp(-z)), f' = a*(1 - a) */
+} ek_activation;
+
+/* A unit: what stands between two linear maps, in one pass over memory.
+ *   z = norm(x)    a = activation(z)    y = average of a over windows of pool x pool, side by side
+ * Each part may be absent: norm false, EK_IDENTITY, pool 1. H and W are multiples of pool.
+ * norm is batch norm's map with the statistics at hand, per channel c:
+ *   z = gamma*(x - mean)*rstd + beta
+ * Backward, from dy: da = dy/pool^2 (spread over the window), dz = da*f'(a), and
+ *   dbeta = sum dz    dgamma = sum dz*xhat    xhat = (x - mean)*rstd    (sums over the M = N*H*W values)
+ *   dx = gamma*rstd*(dz - dbeta/M - xhat*dgamma/M)   when mean and rstd come from this very batch
+ *   dx = gamma*rstd*dz                               when they do not (moving statistics) */
+typedef struct ek_unit {
+    int c, h, w;
+    bool norm;
+    ek_activation activation;
+    int pool;
+} ek_unit;
+
+/* A channel's numbers of a unit's norm. The mean is kept in two floats, mean + mean_low: rounding it to one would
+ * shift the whole channel by up to 2^-24*|mean|, which counts when the mean is 10^4 deviations. */
+typedef struct ek_norm_channel {
+    float mean, mean_low;
+    float scale, shift; /* z = (x - mean)*scale + shift: gamma*rstd and beta */
+} ek_norm_channel;
+
+/* The same for backward: dx = scale*dz - offset - slope*(x - mean). */
+typedef struct ek_norm_gradient {
+    float mean, mean_low;
+    float scale, offset, slope; /* gamma*rstd, gamma*rstd*dbeta/M, gamma*rstd*rstd*dgamma/M; 0, 0 with moving ones */
+} ek_norm_gradient;
+
+/* avgpool2d: the mean over windows of kernel x kernel every stride, without padding; what does not fill a window is
+ * left out. P = (H - kernel)/stride + 1. dx[h,w] = sum of dy/kernel^2 over the windows that hold (h,w). */
+typedef struct ek_pool2d {
+    int c, h, w, p, q;
+    int kernel, stride;
+} ek_pool2d;
+
+/* layer norm: per sample over its M = C*H*W values, gamma and beta per value ([M], NULL: ones and zeros).
+ *   y = gamma*xhat + beta    xhat = (x - mean)*rstd    dx = rstd*(g - mean(g) - xhat*mean(g*xhat)), g = gamma*dy
+ *
+ * softmax cross-entropy of logits z[K] against label l: loss = log(sum_k exp(z_k)) - z_l,
+ *   dz_k = (exp(z_k)/sum - [k = l]) * weight, with weight 1/N for the mean over a batch. */
+
+#endif
