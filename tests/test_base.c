@@ -307,10 +307,10 @@ static const int pool_sizes[] = {1, 2, 3, 16};
 enum { MAX_THREADS = 16, PHASES = 50, MAX_ITEMS = 1000 };
 
 typedef struct pool_job {
-    int calls[MAX_THREADS];  /* written by thread i alone */
-    int phase[MAX_THREADS];  /* likewise: barriers passed */
-    int serial_calls;        /* written by whoever runs the serial part */
-    bool in_step;            /* every thread was seen at the same phase, each time */
+    int calls[MAX_THREADS]; /* written by thread i alone */
+    int phase[MAX_THREADS]; /* likewise: barriers passed */
+    int serial_calls;       /* written by whoever runs the serial part */
+    bool in_step;           /* every thread was seen at the same phase, each time */
     ek_share *share;
     int64_t count;
     atomic_int taken[MAX_ITEMS];

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+# The few words a person types; `make list` names them. CMakeLists.txt is the build itself.
+
+BUILD ?= build
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+CMAKE_FLAGS ?=
+FUZZ_SECONDS ?= 10
+
+# $(call build,FOLDER,FLAGS) configures, quietly but for notices, and builds.
+build = cmake -S . -B $(1) --log-level=NOTICE $(2) $(CMAKE_FLAGS) >/dev/null && \
+        cmake --build $(1) --parallel $(JOBS)
+
+.PHONY: all demo test check bench asan tsan fuzz headers format install clean list
+
+all: ## build the libraries and the command into build/
+	@$(call build,$(BUILD),-DEVENKEEL_TESTS=OFF)
+
+demo: ## train the book's BN-LeNet on Fashion-MNIST, ten epochs, and evaluate it
+	@tools/setup demo
+	@$(MAKE) --no-print-directory all
+	@mkdir -p $(BUILD)/demo
+	$(BUILD)/evenkeel train --data fashion-mnist --out $(BUILD)/demo/bn-lenet.safetensors
+	$(BUILD)/evenkeel eval $(BUILD)/demo/bn-lenet.safetensors
+
+test: ## build and run every test
+	@tools/setup test
+	@$(call build,$(BUILD),-DEVENKEEL_TESTS=ON)
+	@tests/run --build $(BUILD)
+
+check: ## style, include directions, headers alone, static analysis: under a minute
+	@tools/setup ci
+	@tools/check
+
+bench: ## the speed table: quiet machine, some minutes
+	@tools/setup test
+	@$(MAKE) --no-print-directory all
+	$(BUILD)/evenkeel bench
+	bench/run.py --evenkeel $(BUILD)/evenkeel
+
+asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@tools/setup test
+	@$(call build,build/asan,-DEVENKEEL_TESTS=ON "-DEVENKEEL_SANITIZE=address;undefined")
+	@EVENKEEL_TEST_QUICK=1 tests/run --build build/asan
+
+tsan: ## the tests under ThreadSanitizer
+	@tools/setup test
+	@$(call build,build/tsan,-DEVENKEEL_TESTS=ON -DEVENKEEL_SANITIZE=thread)
+	@EVENKEEL_TEST_QUICK=1 tests/run --build build/tsan
+
+fuzz: ## each fuzz target for FUZZ_SECONDS (10) from its corpus
+	@tools/setup ci
+	@$(call build,build/fuzz,-DCMAKE_C_COMPILER=clang -DEVENKEEL_FUZZ=ON "-DEVENKEEL_SANITIZE=address;undefined")
+	@tools/fuzz build/fuzz $(FUZZ_SECONDS)
+
+headers: ## compile each public header alone, as C11 and as C++17
+	@tools/check-headers
+
+format: ## rewrite the C sources the way clang-format wants them
+	@tools/setup ci
+	@clang-format-14 -i $$(git ls-files '*.c' '*.h')
+
+install: all ## install into PREFIX (/usr/local), below DESTDIR
+	@cmake --install $(BUILD) --prefix $(PREFIX)
+
+clean: ## remove build/
+	@rm -rf build
+
+list: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
