@@ -104,7 +104,7 @@ static mode_t mode_of(const char *path)
     return info.st_mode & 07777;
 }
 
-static void reads_what_is_there(void **state)
+static void test_reads_what_is_there(void **state)
 {
     (void)state;
     unsigned char *data;
@@ -121,7 +121,7 @@ static void reads_what_is_there(void **state)
     ek_free(data);
 }
 
-static void refuses_to_read(void **state)
+static void test_refuses_to_read(void **state)
 {
     (void)state;
     unsigned char *data;
@@ -144,7 +144,7 @@ static void refuses_to_read(void **state)
     assert_int_equal(ek_file_read(NULL, 9, &data, &size), EK_ERR_ARGUMENT);
 }
 
-static void writes_a_new_file(void **state)
+static void test_writes_a_new_file(void **state)
 {
     (void)state;
     ek_file_writer *writer;
@@ -160,7 +160,7 @@ static void writes_a_new_file(void **state)
     assert_int_equal(entries("."), 1);
 }
 
-static void replaces_and_keeps_permissions(void **state)
+static void test_replaces_and_keeps_permissions(void **state)
 {
     (void)state;
     put("old", "old content");
@@ -171,7 +171,7 @@ static void replaces_and_keeps_permissions(void **state)
     assert_int_equal(entries("."), 1);
 }
 
-static void abandons(void **state)
+static void test_abandons(void **state)
 {
     (void)state;
     ek_file_writer *writer;
@@ -185,7 +185,7 @@ static void abandons(void **state)
     assert_int_equal(entries("."), 1);
 }
 
-static void follows_links(void **state)
+static void test_follows_links(void **state)
 {
     (void)state;
     struct stat info;
@@ -214,13 +214,13 @@ static const char *full_device(void)
     return mknod("full", S_IFCHR | 0666, makedev(1, 7)) == 0 && access("full", W_OK) == 0 ? "full" : NULL;
 }
 
-static void writes_straight_into_devices(void **state)
+static void test_writes_straight_into_devices(void **state)
 {
     (void)state;
     const char *full = full_device();
     struct stat before, after;
     if (!full) {
-        print_message("SKIPPED: devices cannot be tested: root cannot make one here\n");
+        print_message("SKIP: devices cannot be tested: root cannot make one here\n");
         skip();
     }
     assert_int_equal(stat(full, &before), 0);
@@ -231,7 +231,7 @@ static void writes_straight_into_devices(void **state)
     assert_true(S_ISCHR(after.st_mode) && before.st_ino == after.st_ino);
 }
 
-static void writes_straight_into_pipes(void **state)
+static void test_writes_straight_into_pipes(void **state)
 {
     (void)state;
     char text[8] = "", through[64];
@@ -254,7 +254,7 @@ static void writes_straight_into_pipes(void **state)
     close(ends[1]);
 }
 
-static void refuses_to_write(void **state)
+static void test_refuses_to_write(void **state)
 {
     (void)state;
     char longest[PATH_MAX + 2];
@@ -280,7 +280,7 @@ static void refuses_to_write(void **state)
 }
 
 /* As another user when the tests run as root, whom permissions do not stop. */
-static void respects_permissions(void **state)
+static void test_respects_permissions(void **state)
 {
     (void)state;
     bool root = geteuid() == 0;
@@ -290,7 +290,7 @@ static void respects_permissions(void **state)
     if (root) {
         assert_int_equal(chmod(".", 0777), 0);
         if (setresuid(65534, 65534, 0)) { /* access() asks for the real user */
-            print_message("SKIPPED: permissions cannot be tested: root cannot become another user\n");
+            print_message("SKIP: permissions cannot be tested: root cannot become another user\n");
             skip();
         }
     }
@@ -323,7 +323,7 @@ static void fill(const char *path, int error)
     assert_line(path, strerror(error));
 }
 
-static void a_limit_is_hit_on_the_way(void **state)
+static void test_a_limit_is_hit_on_the_way(void **state)
 {
     (void)state;
     struct rlimit old, small = {1 << 20, 1 << 20};
@@ -339,12 +339,12 @@ static void a_limit_is_hit_on_the_way(void **state)
     assert_int_equal(entries("."), 1);
 }
 
-static void the_disk_is_full(void **state)
+static void test_the_disk_is_full(void **state)
 {
     (void)state;
     assert_int_equal(mkdir("disk", 0700), 0);
     if (mount("none", "disk", "tmpfs", 0, "size=256k")) {
-        print_message("SKIPPED: a full disk cannot be tested: no right to mount a tmpfs (%s)\n", strerror(errno));
+        print_message("SKIP: a full disk cannot be tested: no right to mount a tmpfs (%s)\n", strerror(errno));
         skip();
     }
     put("disk/old", "old content");
@@ -354,7 +354,7 @@ static void the_disk_is_full(void **state)
     assert_int_equal(umount("disk"), 0);
 }
 
-static void every_allocation_may_fail(void **state)
+static void test_every_allocation_may_fail(void **state)
 {
     (void)state;
     unsigned char *data;
@@ -382,19 +382,19 @@ static void every_allocation_may_fail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_FOLDER(reads_what_is_there),
-        IN_FOLDER(refuses_to_read),
-        IN_FOLDER(writes_a_new_file),
-        IN_FOLDER(replaces_and_keeps_permissions),
-        IN_FOLDER(abandons),
-        IN_FOLDER(follows_links),
-        IN_FOLDER(writes_straight_into_devices),
-        IN_FOLDER(writes_straight_into_pipes),
-        IN_FOLDER(refuses_to_write),
-        IN_FOLDER(respects_permissions),
-        IN_FOLDER(a_limit_is_hit_on_the_way),
-        IN_FOLDER(the_disk_is_full),
-        IN_FOLDER(every_allocation_may_fail),
+        IN_FOLDER(test_reads_what_is_there),
+        IN_FOLDER(test_refuses_to_read),
+        IN_FOLDER(test_writes_a_new_file),
+        IN_FOLDER(test_replaces_and_keeps_permissions),
+        IN_FOLDER(test_abandons),
+        IN_FOLDER(test_follows_links),
+        IN_FOLDER(test_writes_straight_into_devices),
+        IN_FOLDER(test_writes_straight_into_pipes),
+        IN_FOLDER(test_refuses_to_write),
+        IN_FOLDER(test_respects_permissions),
+        IN_FOLDER(test_a_limit_is_hit_on_the_way),
+        IN_FOLDER(test_the_disk_is_full),
+        IN_FOLDER(test_every_allocation_may_fail),
     };
     return cmocka_run_group_tests_name("file", tests, NULL, NULL);
 }
