@@ -20,7 +20,7 @@ write_basic_package_version_file(evenkeel-config-version.cmake COMPATIBILITY Sam
 install(FILES ${PROJECT_BINARY_DIR}/evenkeel-config.cmake ${PROJECT_BINARY_DIR}/evenkeel-config-version.cmake
     DESTINATION ${package_dir})
 
-# Relative to ${prefix} where possible, so that a moved installation's file can be used with --define-prefix.
+# The pkg-config file names the prefix, which `cmake --install --prefix` may only now decide: written at install time.
 foreach(dir LIBDIR INCLUDEDIR)
     if(IS_ABSOLUTE "${CMAKE_INSTALL_${dir}}")
         set(pc_${dir} "${CMAKE_INSTALL_${dir}}")
@@ -28,6 +28,9 @@ foreach(dir LIBDIR INCLUDEDIR)
         set(pc_${dir} "\${prefix}/${CMAKE_INSTALL_${dir}}")
     endif()
 endforeach()
+set(at "@") # so that the first pass over the template leaves @prefix@ to the second
 list(JOIN static_libs " " pc_static_libs)
-configure_file(cmake/evenkeel.pc.in evenkeel.pc @ONLY)
+configure_file(cmake/evenkeel.pc.in evenkeel.pc.in @ONLY)
+install(CODE "set(prefix \"\${CMAKE_INSTALL_PREFIX}\")
+    configure_file(\"${PROJECT_BINARY_DIR}/evenkeel.pc.in\" \"${PROJECT_BINARY_DIR}/evenkeel.pc\" @ONLY)")
 install(FILES ${PROJECT_BINARY_DIR}/evenkeel.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
