@@ -1,0 +1,50 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Installs into a scratch prefix and builds a program outside of the tree against it: by pkg-config and by the CMake
+# package, shared and static, as C and as C++.
+set -eu
+prefix=$TMPDIR/prefix
+cmake --install "$BUILD" --prefix "$prefix" >/dev/null
+cp -r "$ROOT/tests/install" "$TMPDIR/outside"
+cd "$TMPDIR/outside"
+
+attempt() # NAME COMMAND...
+{
+    name=$1
+    shift
+    if "$@" >log 2>&1; then
+        echo "ok $name"
+    else
+        echo "not ok $name"
+        cat log
+    fi
+}
+
+pc=$(find "$prefix" -name evenkeel.pc)
+PKG_CONFIG_PATH=$(dirname "$pc")
+LD_LIBRARY_PATH=$(dirname "$(find "$prefix" -name libevenkeel.so)")
+export PKG_CONFIG_PATH LD_LIBRARY_PATH
+version=$(pkg-config --modversion evenkeel)
+
+linked_to_it() { readelf -d "$1" | grep -q 'NEEDED.*libevenkeel'; }
+not_linked_to_it() { ! linked_to_it "$1"; }
+
+attempt "pkg-config shared: builds" $CC consumer.c $(pkg-config --cflags --libs evenkeel) -o with-pc
+attempt "pkg-config shared: runs" ./with-pc "$version"
+attempt "pkg-config shared: is shared" linked_to_it with-pc
+static=$(pkg-config --static --libs evenkeel | sed 's/-levenkeel/-l:libevenkeel.a/')
+attempt "pkg-config static: builds" $CC consumer.c $(pkg-config --cflags evenkeel) $static -o with-pc-static
+attempt "pkg-config static: runs" ./with-pc-static "$version"
+attempt "pkg-config static: is static" not_linked_to_it with-pc-static
+attempt "C++: builds" ${CXX:-c++} -x c++ consumer.c $(pkg-config --cflags --libs evenkeel) -o with-cpp
+attempt "C++: runs" ./with-cpp "$version"
+
+attempt "CMake package: configures" cmake -S . -B build -DCMAKE_PREFIX_PATH="$prefix" -DVERSION="$version"
+attempt "CMake package: builds" cmake --build build
+attempt "CMake package: shared runs" build/consumer "$version"
+attempt "CMake package: shared is shared" linked_to_it build/consumer
+attempt "CMake package: static runs" build/consumer-static "$version"
+attempt "CMake package: static is static" not_linked_to_it build/consumer-static
+if [ -x "$EVENKEEL" ]; then
+    attempt "the installed command runs" sh -c '"$1" --version | grep -q "$2"' - "$prefix/bin/evenkeel" "$version"
+fi

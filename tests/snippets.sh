@@ -1,0 +1,32 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Compiles the C in README.md and docs/*.md: each fenced block below a line <!-- example: NAME -->. A block with a main
+# function is linked as a whole program; any other is the body of a function that has the public header.
+set -eu
+cd "$TMPDIR"
+awk '
+    /^<!-- example: [a-z0-9-]+ -->$/ { name = $3; next }
+    /^```/ && inside { inside = 0; close(out); next }
+    /^```c$/ && name { inside = 1; out = name ".c"; name = ""; print FILENAME ":" out > "list"; next }
+    inside { print > out }
+    !inside && NF { name = "" }
+' "$ROOT/README.md" "$ROOT"/docs/*.md
+test -s list || {
+    echo "SKIP: no marked C block in README.md or docs/"
+    exit 0
+}
+warnings='-std=c11 -Wall -Wextra -Wpedantic -Werror -Wno-unused-variable'
+while IFS=: read -r file snippet; do
+    if ! grep -q 'int main(' "$snippet"; then
+        { printf '#include <evenkeel.h>\n#include <stdio.h>\n#include <stdlib.h>\nint body(void);\nint body(void)\n{\n'
+          cat "$snippet"
+          printf '    return 0;\n}\nint main(void) { return body(); }\n'; } >whole.c
+        mv whole.c "$snippet"
+    fi
+    if $CC $warnings -I"$ROOT/include" "$snippet" -L"$BUILD" -levenkeel -lm -Wl,-rpath,"$BUILD" -o program 2>log; then
+        echo "ok ${file#"$ROOT/"} ${snippet%.c}"
+    else
+        echo "not ok ${file#"$ROOT/"} ${snippet%.c}"
+        cat log
+    fi
+done <list
