@@ -4,14 +4,10 @@
 #ifndef EK_CPU_KERNEL_BLOCKED_H
 #define EK_CPU_KERNEL_BLOCKED_H
 
+#include "op/batchnorm.h"
 #include "op/op.h"
 
 #include <stddef.h>
-
-/* Sum of dz and of dz*(x - mean) of a channel over a block's live samples. */
-typedef struct ek_norm_sums {
-    double dz, dz_x;
-} ek_norm_sums;
 
 typedef struct ek_blocked_kernels {
     /* Weights [K,C,R,S] rearranged for conv_forward and for conv_backward_data: as many floats, 64-byte aligned. */
@@ -70,11 +66,5 @@ typedef struct ek_blocked_kernels {
     /* sum[i] = the sum over j of part[j*stride + i], j = 0.. in order. */
     void (*sum_parts)(size_t count, int parts, size_t stride, const float *part, float *sum);
 } ek_blocked_kernels;
-
-/* Floats of scratch that conv_backward_weight wants. */
-static inline size_t ek_conv_scratch(const ek_conv *g)
-{
-    return (size_t)4 * (size_t)g->c * (size_t)g->r * (size_t)g->s * 16;
-}
 
 #endif

@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: MIT
+ * The CPU's backend: runs a program's phases on a pool of threads. */
+#include "base/memory.h"
+#include "base/thread.h"
+#include "cpu/dispatch.h"
+#include "op/backend.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+
+enum { LANES = 16 };
+
+/* Neighbouring steps of one scope. */
+typedef struct phase {
+    int begin, end; /* steps */
+    ek_scope scope;
+} phase;
+
+/* Where something was not finite; the first in the program's order of steps and then of channels wins, so that the
+ * message does not depend on threads. */
+typedef struct fault {
+    int step, channel;
+} fault;
+
+struct ek_backend {
+    ek_pool *pool;
+    ek_share *share;
+    int threads;
+    const ek_kernels *kernels;
+    /* The run at hand. */
+    ek_program *program;
+    const ek_batch *batch;
+    phase *phases;
+    int phase_count, phase_capacity;
+    int phase; /* the one at hand */
+    fault fault; /* step -1: none */
+    atomic_int gradient_fault; /* least step + 1 whose gradient was not finite, 0: none */
+};
+
+ek_status ek_backend_new_cpu(ek_backend **out, int threads)
+{
+    *out = NULL;
+    const ek_kernels *kernels = ek_kernels_get();
+    if (!kernels)
+        return EK_ERR_UNSUPPORTED;
+    ek_backend *b = ek_calloc(1, sizeof *b);
+    if (!b)
+        return EK_ERR_MEMORY;
+    b->kernels = kernels;
+    b->threads = threads ? threads : ek_processors();
+    ek_status status = ek_pool_new(&b->pool, b->threads);
+    if (!status && !(b->share = ek_share_new(b->threads)))
+        status = EK_ERR_MEMORY;
+    if (status) {
+        ek_backend_free(b);
+        return status;
+    }
+    *out = b;
+    return EK_OK;
+}
+
+void ek_backend_free(ek_backend *b)
+{
+    if (!b)
+        return;
+    ek_pool_free(b->pool);
+    ek_share_free(b->share);
+    ek_free(b->phases);
+    ek_free(b);
+}
+
+int ek_backend_threads(const ek_backend *b)
+{
+    return b->threads;
+}
+
+static int64_t block_count(const ek_batch *batch)
+{
+    return batch ? (batch->samples + LANES - 1) / LANES : 0;
+}
+
+/* Samples of a block: LANES but for the last. */
+static int live_samples(const ek_batch *batch, int64_t block)
+{
+    const int64_t rest = batch->samples - block * LANES;
+    return rest < LANES ? (int)rest : LANES;
+}
+
+static bool finite_values(const float *x, size_t count)
+{
+    /* Largest exponent: NaN or infinite. In integers, so that the compiler may vectorise the search. */
+    int bad = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        bad |= (bits & 0x7f800000u) == 0x7f800000u;
+    }
+    return !bad;
+}
+
+/* A gradient that was just written. */
+static void check_gradient(ek_backend *b, const ek_step *s, const float *x, size_t count)
+{
+    if (finite_values(x, count))
+        return;
+    const int at = (int)(s - b->program->steps) + 1;
+    int seen = atomic_load(&b->gradient_fault);
+    while ((seen == 0 || at < seen) && !atomic_compare_exchange_weak(&b->gradient_fault, &seen, at)) {
+    }
+}
+
+/* ---- Steps of a block ---- */
+
+/* Where a buffer of a block is. `slot` is the block, or the thread where buffers are a thread's. */
+static float *at(const ek_backend *b, ek_buffer buffer, int64_t slot)
+{
+    return b->program->arena + buffer.offset + (size_t)slot * buffer.stride;
+}
+
+static void load_values(const ek_backend *b, const ek_step *s, int64_t block, int live, float *y)
+{
+    const size_t size = (size_t)s->u.pass.size;
+    for (int n = 0; n < LANES; n++) {
+        const float *x = b->batch->values + ((size_t)block * LANES + (size_t)n) * size;
+        for (size_t i = 0; i < size; i++)
+            y[i * LANES + (size_t)n] = n < live ? x[i] : 0.0f;
+    }
+}
+
+static void store_logits(const ek_backend *b, const ek_step *s, int64_t block, int live, const float *x)
+{
+    const size_t size = (size_t)s->u.pass.size;
+    for (int n = 0; n < live; n++) {
+        float *out = b->batch->logits + ((size_t)block * LANES + (size_t)n) * size;
+        for (size_t i = 0; i < size; i++)
+            out[i] = x[i * LANES + (size_t)n];
+    }
+}
+
+static void run_layernorm(ek_backend *b, const ek_step *s, int64_t slot)
+{
+    const ek_blocked_kernels *k = &b->kernels->blocked;
+    float *saved = at(b, s->u.layernorm.saved, slot);
+    const int64_t m = s->u.layernorm.m;
+    if (s->kind == EK_STEP_LAYERNORM) {
+        k->layer_norm_forward(m, s->u.layernorm.eps, s->u.layernorm.gamma, s->u.layernorm.beta, at(b, s->x, slot),
+                              at(b, s->y, slot), saved, saved + LANES);
+        return;
+    }
+    float *parts = s->u.layernorm.parts.stride ? at(b, s->u.layernorm.parts, slot) : NULL;
+    k->layer_norm_backward(m, s->u.layernorm.gamma, saved, saved + LANES, at(b, s->x, slot), at(b, s->dy, slot),
+                           at(b, s->dx, slot), parts, parts ? parts + m : NULL);
+}
+
+static void run_map(ek_backend *b, const ek_step *s, int64_t slot, int thread)
+{
+    const ek_blocked_kernels *k = &b->kernels->blocked;
+    const ek_conv *g = &s->u.map.g;
+    const float *packed = b->program->arena + s->u.map.packed;
+    if (s->kind == EK_STEP_MAP) {
+        const float *bias = s->u.map.bias || !s->u.map.has_bias ? s->u.map.bias : b->program->arena + s->u.map.bias_at;
+        k->conv_forward(g, packed, bias, at(b, s->x, slot), at(b, s->y, slot));
+    } else if (s->kind == EK_STEP_MAP_BACKWARD) {
+        k->conv_backward_data(g, packed, at(b, s->dy, slot), at(b, s->dx, slot));
+    } else {
+        float *parts = at(b, s->u.map.parts, slot);
+        k->conv_backward_weight(g, at(b, s->x, slot), at(b, s->dy, slot), at(b, s->u.map.scratch, thread), parts,
+                                s->u.map.has_bias ? parts + ek_conv_weights(g) : NULL);
+    }
+}
+
+static void run_unit(ek_backend *b, const ek_step *s, int64_t block, int64_t slot, int live)
+{
+    const ek_blocked_kernels *k = &b->kernels->blocked;
+    const ek_unit *u = &s->u.unit.u;
+    ek_batchnorm *norm = s->u.unit.norm;
+    float *activated = s->u.unit.keep ? at(b, s->u.unit.activated, slot) : NULL;
+    const float *x = at(b, s->x, slot);
+    if (s->kind == EK_STEP_UNIT)
+        k->unit_forward(u, norm ? norm->channels : NULL, x, activated, at(b, s->y, slot));
+    else if (s->kind == EK_STEP_UNIT_SUMS)
+        k->unit_sums(u, norm->gradients, x, activated, at(b, s->dy, slot), live, norm->block_sums + block * norm->c);
+    else
+        k->unit_backward(u, norm ? norm->gradients : NULL, x, activated, at(b, s->dy, slot), live, at(b, s->dx, slot));
+}
+
+static void run_on_block(ek_backend *b, const ek_step *s, int64_t block, int thread)
+{
+    const ek_blocked_kernels *k = &b->kernels->blocked;
+    const ek_batch *batch = b->batch;
+    const int live = live_samples(batch, block);
+    const int64_t slot = b->program->by_thread ? thread : block;
+    switch (s->kind) {
+    case EK_STEP_GATHER:
+        k->gather(batch->images + block * LANES, live, s->u.pass.size, at(b, s->y, slot));
+        break;
+    case EK_STEP_LOAD:
+        load_values(b, s, block, live, at(b, s->y, slot));
+        break;
+    case EK_STEP_STORE:
+        store_logits(b, s, block, live, at(b, s->x, slot));
+        break;
+    case EK_STEP_MAP:
+    case EK_STEP_MAP_BACKWARD:
+    case EK_STEP_WEIGHT_PARTS:
+        run_map(b, s, slot, thread);
+        break;
+    case EK_STEP_STATS: {
+        ek_batchnorm *norm = s->u.norm.norm;
+        k->channel_stats(norm->c, (int)norm->plane, at(b, s->x, slot), live, norm->block_mean + block * norm->c,
+                         norm->block_deviations + block * norm->c);
+        break;
+    }
+    case EK_STEP_UNIT:
+    case EK_STEP_UNIT_SUMS:
+    case EK_STEP_UNIT_BACKWARD:
+        run_unit(b, s, block, slot, live);
+        break;
+    case EK_STEP_POOL:
+        k->avgpool_forward(&s->u.pool.g, at(b, s->x, slot), at(b, s->y, slot));
+        break;
+    case EK_STEP_POOL_BACKWARD:
+        k->avgpool_backward(&s->u.pool.g, at(b, s->dy, slot), at(b, s->dx, slot));
+        break;
+    case EK_STEP_LAYERNORM:
+    case EK_STEP_LAYERNORM_BACKWARD:
+        run_layernorm(b, s, slot);
+        break;
+    case EK_STEP_ROWS:
+        k->rows_from_block(s->u.rows.features, at(b, s->x, slot), block_count(batch) * LANES, block * LANES,
+                           b->program->arena + s->u.rows.rows);
+        break;
+    case EK_STEP_LOSS:
+        k->softmax_cross_entropy((int)s->u.pass.size, at(b, s->x, slot), batch->labels + block * LANES, live,
+                                 1.0f / (float)batch->samples, batch->loss + block * LANES,
+                                 batch->predicted + block * LANES, b->program->training ? at(b, s->dx, slot) : NULL);
+        break;
+    default: /* of another scope */
+        break;
+    }
+}
+
+/* ---- Steps of items ---- */
+
+static void run_linear_weight(ek_backend *b, const ek_step *s, int item)
+{
+    const int k0 = item * EK_ROWS_ITEM, outputs = s->u.rows.outputs, features = s->u.rows.features;
+    const int count = outputs - k0 < EK_ROWS_ITEM ? outputs - k0 : EK_ROWS_ITEM;
+    b->kernels->blocked.linear_backward_weight(features, k0, count, (int)block_count(b->batch),
+                                               b->program->arena + s->u.rows.rows, at(b, s->dy, 0), s->dy.stride,
+                                               s->u.rows.dweight, s->u.rows.dbias);
+    check_gradient(b, s, s->u.rows.dweight + (size_t)k0 * (size_t)features, (size_t)count * (size_t)features);
+    if (s->u.rows.dbias)
+        check_gradient(b, s, s->u.rows.dbias + k0, (size_t)count);
+}
+
+static void run_item(ek_backend *b, const ek_step *s, int item)
+{
+    const ek_blocked_kernels *k = &b->kernels->blocked;
+    float *arena = b->program->arena;
+    const size_t begin = (size_t)item * EK_FLAT_ITEM;
+    switch (s->kind) {
+    case EK_STEP_PACK_FORWARD:
+    case EK_STEP_PACK_BACKWARD:
+        (s->kind == EK_STEP_PACK_FORWARD ? k->pack_forward : k->pack_backward)(
+            &s->u.map.g, s->u.map.weight ? s->u.map.weight : arena + s->u.map.weight_at, arena + s->u.map.packed);
+        break;
+    case EK_STEP_SUM_PARTS: {
+        const size_t rest = s->u.sum.count - begin, count = rest < EK_FLAT_ITEM ? rest : EK_FLAT_ITEM;
+        k->sum_parts(count, (int)block_count(b->batch), s->u.sum.parts.stride, at(b, s->u.sum.parts, 0) + begin,
+                     s->u.sum.sum + begin);
+        check_gradient(b, s, s->u.sum.sum + begin, count);
+        break;
+    }
+    case EK_STEP_LINEAR_WEIGHT:
+        run_linear_weight(b, s, item);
+        break;
+    case EK_STEP_UPDATE: {
+        const size_t rest = s->u.update.count - begin;
+        if (b->fault.step < 0)
+            k->sgd(rest < EK_FLAT_ITEM ? rest : EK_FLAT_ITEM, b->batch->rate, s->u.update.gradient + begin,
+                   s->u.update.value + begin);
+        break;
+    }
+    default:
+        break;
+    }
+}
+
+/* ---- Steps that run once ---- */
+
+static void note_fault(ek_backend *b, const ek_step *s, int channel)
+{
+    if (b->fault.step < 0)
+        b->fault = (fault){(int)(s - b->program->steps), channel};
+}
+
+static void run_commit(ek_backend *b, const ek_step *s)
+{
+    double loss = 0;
+    for (int64_t i = 0; i < b->batch->samples; i++)
+        loss += b->batch->loss[i];
+    if (!isfinite(loss))
+        note_fault(b, s, -1);
+    const int gradient = atomic_load(&b->gradient_fault);
+    if (gradient)
+        note_fault(b, &b->program->steps[gradient - 1], -1);
+    if (b->fault.step >= 0)
+        return;
+    for (int i = 0; i < b->program->norm_count; i++)
+        ek_batchnorm_commit(&b->program->norms[i], b->batch->samples);
+}
+
+static void run_once(ek_backend *b, const ek_step *s)
+{
+    int channel = -1;
+    if (s->kind == EK_STEP_NORM_FORWARD)
+        channel = ek_batchnorm_forward(s->u.norm.norm, b->batch->samples);
+    else if (s->kind == EK_STEP_NORM_BACKWARD)
+        channel = ek_batchnorm_backward(s->u.norm.norm, b->batch->samples);
+    else
+        run_commit(b, s);
+    if (channel >= 0)
+        note_fault(b, s, channel);
+}
+
+/* ---- Phases ---- */
+
+static int64_t phase_items(const ek_backend *b, const phase *p)
+{
+    if (p->scope == EK_PER_BLOCK)
+        return block_count(b->batch);
+    int64_t items = 0;
+    for (int i = p->begin; i < p->end; i++)
+        items += b->program->steps[i].items;
+    return items;
+}
+
+static void run_phase_item(ek_backend *b, const phase *p, int64_t item, int thread)
+{
+    const ek_step *steps = b->program->steps;
+    if (p->scope == EK_PER_BLOCK) {
+        for (int i = p->begin; i < p->end; i++)
+            run_on_block(b, &steps[i], item, thread);
+        return;
+    }
+    int i = p->begin;
+    while (item >= steps[i].items)
+        item -= steps[i++].items;
+    run_item(b, &steps[i], (int)item);
+}
+
+/* Goes on to the next phase that has items to share, running what comes once on the way. Alone. */
+static void next_phase(void *argument)
+{
+    ek_backend *b = argument;
+    while (++b->phase < b->phase_count && b->phases[b->phase].scope == EK_ONCE) {
+        const phase *p = &b->phases[b->phase];
+        for (int i = p->begin; i < p->end; i++)
+            run_once(b, &b->program->steps[i]);
+    }
+    if (b->phase < b->phase_count)
+        ek_share_start(b->share, b->threads, phase_items(b, &b->phases[b->phase]));
+}
+
+static void run_thread(void *argument, ek_pool *pool, int thread)
+{
+    ek_backend *b = argument;
+    while (b->phase < b->phase_count) {
+        const phase *p = &b->phases[b->phase];
+        for (int64_t item; (item = ek_share_next(b->share, b->threads, thread)) >= 0;)
+            run_phase_item(b, p, item, thread);
+        ek_pool_barrier(pool, next_phase, b);
+    }
+}
+
+/* Cuts steps begin..end-1 into phases. */
+static ek_status find_phases(ek_backend *b, int begin, int end)
+{
+    const ek_step *steps = b->program->steps;
+    b->phase_count = 0;
+    for (int i = begin; i < end; i++) {
+        if (b->phase_count && b->phases[b->phase_count - 1].scope == steps[i].scope) {
+            b->phases[b->phase_count - 1].end = i + 1;
+            continue;
+        }
+        if (b->phase_count == b->phase_capacity) {
+            const int capacity = b->phase_capacity ? 2 * b->phase_capacity : 32;
+            phase *grown = ek_realloc(b->phases, (size_t)capacity, sizeof *grown);
+            if (!grown)
+                return EK_ERR_MEMORY;
+            b->phases = grown;
+            b->phase_capacity = capacity;
+        }
+        b->phases[b->phase_count++] = (phase){i, i + 1, steps[i].scope};
+    }
+    return EK_OK;
+}
+
+static ek_status report_fault(const ek_backend *b)
+{
+    if (b->fault.step < 0)
+        return EK_OK;
+    const ek_step *s = &b->program->steps[b->fault.step];
+    if (s->kind == EK_STEP_NORM_FORWARD)
+        return ek_fail(EK_ERR_NUMERIC, "layer %d (batchnorm), channel %d: the batch's statistics are not finite",
+                       s->layer, b->fault.channel);
+    if (s->kind == EK_STEP_NORM_BACKWARD)
+        return ek_fail(EK_ERR_NUMERIC, "layer %d (batchnorm), channel %d: the gradient is not finite", s->layer,
+                       b->fault.channel);
+    if (s->kind == EK_STEP_COMMIT)
+        return ek_fail(EK_ERR_NUMERIC, "the loss is not finite");
+    return ek_fail(EK_ERR_NUMERIC, "layer %d: the gradient of its weights is not finite", s->layer);
+}
+
+static ek_status run_steps(ek_backend *b, ek_program *program, const ek_batch *batch, int begin, int end)
+{
+    b->program = program;
+    b->batch = batch;
+    b->fault = (fault){-1, -1};
+    atomic_store(&b->gradient_fault, 0);
+    EK_TRY(find_phases(b, begin, end));
+    b->phase = -1;
+    next_phase(b);
+    ek_pool_run(b->pool, run_thread, b);
+    return report_fault(b);
+}
+
+/* Steps of a prediction program before its first block-wise one. */
+static int preparation(const ek_program *program)
+{
+    int i = 0;
+    while (!program->training && i < program->count && program->steps[i].scope == EK_PER_ITEM)
+        i++;
+    return i;
+}
+
+ek_status ek_backend_prepare(ek_backend *b, ek_program *program)
+{
+    return run_steps(b, program, NULL, 0, preparation(program));
+}
+
+ek_status ek_backend_run(ek_backend *b, ek_program *program, const ek_batch *batch)
+{
+    return run_steps(b, program, batch, preparation(program), program->count);
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+#include "op/batchnorm.h"
+
+#include "base/memory.h"
+
+#include <math.h>
+
+enum { LANES = 16 };
+
+ek_status ek_batchnorm_alloc(ek_batchnorm *b, int64_t blocks)
+{
+    const size_t c = (size_t)b->c, all = ek_size_mul((size_t)blocks, c);
+    b->block_mean = ek_calloc(all, sizeof *b->block_mean);
+    b->block_deviations = ek_calloc(all, sizeof *b->block_deviations);
+    b->block_sums = ek_calloc(all, sizeof *b->block_sums);
+    b->mean = ek_calloc(c, sizeof *b->mean);
+    b->variance = ek_calloc(c, sizeof *b->variance);
+    b->rstd = ek_calloc(c, sizeof *b->rstd);
+    b->channels = ek_calloc(c, sizeof *b->channels);
+    b->gradients = ek_calloc(c, sizeof *b->gradients);
+    if (b->block_mean && b->block_deviations && b->block_sums && b->mean && b->variance && b->rstd && b->channels &&
+        b->gradients)
+        return EK_OK;
+    return EK_ERR_MEMORY;
+}
+
+void ek_batchnorm_free(ek_batchnorm *b)
+{
+    ek_free(b->block_mean);
+    ek_free(b->block_deviations);
+    ek_free(b->block_sums);
+    ek_free(b->mean);
+    ek_free(b->variance);
+    ek_free(b->rstd);
+    ek_free(b->channels);
+    ek_free(b->gradients);
+}
+
+/* 1/sqrt(variance + eps). A constant channel with eps 0 has nothing to scale: 0, so that y is beta and not 0/0. */
+static double rstd_of(double variance, float eps)
+{
+    const double spread = variance + (double)eps;
+    return spread == 0 ? 0 : 1 / sqrt(spread);
+}
+
+/* The numbers of the passes for channel c. A low part of the mean under 2^-40 of it is the noise of summation, far
+ * below what float data can show; dropped, so that a constant channel is centred to exactly 0. */
+static void set_channel(ek_batchnorm *b, int c, double mean, double rstd)
+{
+    const float high = (float)mean;
+    double low = mean - (double)high;
+    if (fabs(low) < 0x1p-40 * fabs(mean))
+        low = 0;
+    const double gamma = b->gamma ? (double)b->gamma[c] : 1.0;
+    b->rstd[c] = rstd;
+    b->channels[c] = (ek_norm_channel){.mean = high,
+                                       .mean_low = (float)low,
+                                       .scale = (float)(gamma * rstd),
+                                       .shift = b->beta ? b->beta[c] : 0.0f};
+    b->gradients[c] = (ek_norm_gradient){.mean = high, .mean_low = (float)low, .scale = (float)(gamma * rstd)};
+}
+
+/* The batch's mean and variance of channel c: the blocks' joined in order by Chan, Golub and LeVeque's update. */
+static void merge_blocks(ek_batchnorm *b, int c, int64_t samples)
+{
+    double count = 0, mean = 0, deviations = 0;
+    for (int64_t block = 0; block * LANES < samples; block++) {
+        const int64_t rest = samples - block * LANES;
+        const double n = (double)(rest < LANES ? rest : LANES) * (double)b->plane;
+        const double delta = b->block_mean[block * b->c + c] - mean;
+        mean += delta * (n / (count + n));
+        deviations += b->block_deviations[block * b->c + c] + delta * delta * (count * n / (count + n));
+        count += n;
+    }
+    b->mean[c] = mean;
+    b->variance[c] = deviations < 0 ? 0 : deviations / count; /* below 0 only by rounding; NaN stays */
+}
+
+int ek_batchnorm_forward(ek_batchnorm *b, int64_t samples)
+{
+    int bad = -1;
+    for (int c = 0; c < b->c; c++) {
+        merge_blocks(b, c, samples);
+        if (bad < 0 && !(isfinite(b->mean[c]) && isfinite(b->variance[c])))
+            bad = c;
+        if (b->use_moving)
+            set_channel(b, c, (double)b->moving_mean[c], rstd_of((double)b->moving_var[c], b->eps));
+        else
+            set_channel(b, c, b->mean[c], rstd_of(b->variance[c], b->eps));
+    }
+    return bad;
+}
+
+void ek_batchnorm_predict(ek_batchnorm *b)
+{
+    for (int c = 0; c < b->c; c++)
+        set_channel(b, c, (double)b->moving_mean[c], rstd_of((double)b->moving_var[c], b->eps));
+}
+
+int ek_batchnorm_backward(ek_batchnorm *b, int64_t samples)
+{
+    const int64_t blocks = (samples + LANES - 1) / LANES;
+    const double m = (double)samples * (double)b->plane;
+    int bad = -1;
+    for (int c = 0; c < b->c; c++) {
+        double dz = 0, dz_x = 0;
+        for (int64_t block = 0; block < blocks; block++) {
+            dz += b->block_sums[block * b->c + c].dz;
+            dz_x += b->block_sums[block * b->c + c].dz_x;
+        }
+        const double gamma = b->gamma ? (double)b->gamma[c] : 1.0, rstd = b->rstd[c];
+        if (b->dgamma) {
+            b->dgamma[c] = (float)(dz_x * rstd);
+            b->dbeta[c] = (float)dz;
+        }
+        if (bad < 0 && !(isfinite(dz) && isfinite(dz_x * rstd)))
+            bad = c;
+        if (!b->use_moving) {
+            b->gradients[c].offset = (float)(gamma * rstd * dz / m);
+            b->gradients[c].slope = (float)(gamma * rstd * rstd * rstd * dz_x / m);
+        }
+    }
+    return bad;
+}
+
+void ek_batchnorm_commit(ek_batchnorm *b, int64_t samples)
+{
+    if (b->hold_moving || !b->moving_mean)
+        return;
+    const double m = (double)samples * (double)b->plane;
+    const double correction = b->population ? 1 : m / (m - 1);
+    const int64_t batches = ++*b->num_batches;
+    const double weight = b->momentum < 0 ? 1 / (double)batches : (double)b->momentum;
+    for (int c = 0; c < b->c; c++) {
+        b->moving_mean[c] = (float)((1 - weight) * (double)b->moving_mean[c] + weight * b->mean[c]);
+        b->moving_var[c] = (float)((1 - weight) * (double)b->moving_var[c] + weight * correction * b->variance[c]);
+    }
+}

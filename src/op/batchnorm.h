@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT
+ * What one batch norm layer of a net keeps between the passes of a training step: statistics of the blocks, of the
+ * batch, and the numbers that the passes over memory take. All that crosses samples happens here, in double.
+ *
+ *   blocks' mean and deviations  --ek_batchnorm_forward-->   mean, variance, channels   --unit_forward--> y
+ *   blocks' sums of dz, dz*x     --ek_batchnorm_backward-->  dgamma, dbeta, gradients   --unit_backward--> dx
+ *   ek_batchnorm_commit: the moving statistics take in the batch's, together with the optimiser step or not at all
+ */
+#ifndef EK_OP_BATCHNORM_H
+#define EK_OP_BATCHNORM_H
+
+#include "base/status.h"
+#include "op/op.h"
+
+/* Sums of a channel over a block's live samples. */
+typedef struct ek_norm_sums {
+    double dz, dz_x; /* of dz, and of dz*(x - mean) */
+} ek_norm_sums;
+
+typedef struct ek_batchnorm {
+    int layer;      /* index in the net, for messages */
+    int c;
+    int64_t plane;  /* H*W: values of a channel in one sample */
+    float eps, momentum; /* momentum < 0: cumulative */
+    bool population; /* the moving variance takes the population's */
+    bool use_moving; /* the moving statistics normalise */
+    bool hold_moving; /* nothing is committed */
+    /* The net's tensors; NULL without affine, without tracking. */
+    const float *gamma, *beta;
+    float *moving_mean, *moving_var;
+    int64_t *num_batches;
+    float *dgamma, *dbeta; /* where gradients go; NULL when they do not train */
+    /* Written by the passes: [blocks][c]. */
+    double *block_mean, *block_deviations;
+    ek_norm_sums *block_sums;
+    /* The batch's: [c]. */
+    double *mean, *variance, *rstd; /* mean and variance of the batch; rstd of what normalises */
+    ek_norm_channel *channels;
+    ek_norm_gradient *gradients;
+} ek_batchnorm;
+
+/* Arrays for batches of up to `blocks` blocks; everything else the caller has set. */
+ek_status ek_batchnorm_alloc(ek_batchnorm *b, int64_t blocks);
+void ek_batchnorm_free(ek_batchnorm *b);
+
+/* After the blocks' statistics of a batch of `samples`. The index of the first channel whose statistics are not
+ * finite, or -1. */
+int ek_batchnorm_forward(ek_batchnorm *b, int64_t samples);
+
+/* Channels from the moving statistics, for prediction. */
+void ek_batchnorm_predict(ek_batchnorm *b);
+
+/* After the blocks' sums. The first channel whose gradient is not finite, or -1. */
+int ek_batchnorm_backward(ek_batchnorm *b, int64_t samples);
+
+/* moving = (1-momentum)*moving + momentum*batch, and one more batch counted. */
+void ek_batchnorm_commit(ek_batchnorm *b, int64_t samples);
+
+#endif

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A net compiled for a batch size and a mode: a flat list of steps over one arena. The plan (net/) writes it, a
+ * backend runs it, ek_program_describe prints it.
+ *
+ * A step's scope says how it is cut into items, whatever the number of threads:
+ *   EK_PER_BLOCK  one item for each block of sixteen samples
+ *   EK_PER_ITEM   `items` independent pieces (of a weight, of a gradient)
+ *   EK_ONCE       whole, when everything before it is done
+ * Neighbours of one scope form a phase: of per-block steps an item runs them all, one after the other, so that a
+ * block's data stay in the cache of one processor; per-item steps of a phase do not depend on each other. Between
+ * phases everything waits for everything: a reduction over several processes fits there.
+ */
+#ifndef EK_OP_PROGRAM_H
+#define EK_OP_PROGRAM_H
+
+#include "base/status.h"
+#include "op/batchnorm.h"
+#include "op/op.h"
+
+#include <stddef.h>
+
+/* A place in the arena: floats from its beginning, and from block to block. */
+typedef struct ek_buffer {
+    size_t offset, stride;
+} ek_buffer;
+
+typedef enum ek_scope {
+    EK_PER_BLOCK,
+    EK_PER_ITEM,
+    EK_ONCE,
+} ek_scope;
+
+typedef enum ek_step_kind {
+    EK_STEP_PACK_FORWARD,    /* map: weight to packed */
+    EK_STEP_PACK_BACKWARD,   /* map */
+    EK_STEP_GATHER,          /* pass: the batch's bytes to y */
+    EK_STEP_LOAD,            /* pass: the batch's floats to y */
+    EK_STEP_MAP,             /* map: convolution or linear forward, x to y */
+    EK_STEP_STATS,           /* norm: block statistics of x */
+    EK_STEP_NORM_FORWARD,    /* norm: statistics of the batch */
+    EK_STEP_UNIT,            /* unit: x to activated and y */
+    EK_STEP_POOL,            /* pool: x to y */
+    EK_STEP_LAYERNORM,       /* layernorm: x to y and saved */
+    EK_STEP_ROWS,            /* rows: features x to rows */
+    EK_STEP_LOSS,            /* pass: logits x to losses, predictions and, in training, dx */
+    EK_STEP_STORE,           /* pass: x to the caller's logits */
+    EK_STEP_MAP_BACKWARD,    /* map: dy to dx */
+    EK_STEP_WEIGHT_PARTS,    /* map: a block's share of a convolution's weight gradient */
+    EK_STEP_SUM_PARTS,       /* sum: parts to a gradient */
+    EK_STEP_LINEAR_WEIGHT,   /* rows: a linear layer's weight gradient */
+    EK_STEP_UNIT_SUMS,       /* unit: a block's sums */
+    EK_STEP_NORM_BACKWARD,   /* norm: sums of the batch */
+    EK_STEP_UNIT_BACKWARD,   /* unit: dy to dx */
+    EK_STEP_POOL_BACKWARD,   /* pool: dy to dx */
+    EK_STEP_LAYERNORM_BACKWARD, /* layernorm: dy to dx and parts */
+    EK_STEP_COMMIT,          /* norms' moving statistics, unless something was not finite */
+    EK_STEP_UPDATE,          /* update: SGD, likewise */
+} ek_step_kind;
+
+typedef struct ek_step {
+    ek_step_kind kind;
+    ek_scope scope;
+    int layer; /* index in the net, -1: none */
+    int items; /* of EK_PER_ITEM */
+    ek_buffer x, y, dy, dx;
+    union {
+        struct {
+            ek_conv g;
+            const float *weight, *bias; /* the net's, or NULL: at weight_at and bias_at in the arena */
+            size_t packed, weight_at, bias_at;
+            bool has_bias;
+            ek_buffer parts;   /* WEIGHT_PARTS: per block, weights then biases */
+            ek_buffer scratch; /* per thread */
+        } map;
+        struct {
+            ek_unit u;
+            ek_batchnorm *norm; /* NULL without */
+            bool keep;          /* activated is written, and read back */
+            ek_buffer activated;
+        } unit;
+        struct {
+            ek_batchnorm *norm;
+        } norm;
+        struct {
+            ek_pool2d g;
+        } pool;
+        struct {
+            int64_t m;
+            float eps;
+            const float *gamma, *beta;
+            ek_buffer saved; /* mean [16], rstd [16] */
+            ek_buffer parts; /* dgamma [m], dbeta [m]; stride 0: none */
+        } layernorm;
+        struct {
+            int features, outputs;
+            size_t rows;
+            float *dweight, *dbias; /* NULL: none */
+        } rows;
+        struct {
+            ek_buffer parts;
+            size_t count;
+            float *sum;
+        } sum;
+        struct {
+            int64_t size; /* values of a sample; of LOSS and STORE: outputs */
+        } pass;
+        struct {
+            size_t count;
+            float *value;
+            const float *gradient;
+        } update;
+    } u;
+} ek_step;
+
+/* The pieces in which flat arrays (sums, updates) and rows of linear gradients are cut. */
+enum { EK_FLAT_ITEM = 4096, EK_ROWS_ITEM = 12 };
+
+typedef struct ek_program {
+    ek_step *steps;
+    int count, capacity;
+    bool training;  /* loss with gradient, update */
+    bool by_thread; /* buffers are a thread's, reused for block after block (prediction); else a block's own */
+    int64_t max_samples;
+    float *arena;
+    size_t arena_size; /* floats */
+    float *gradients;  /* training: of the net's values, same layout */
+    size_t gradient_count;
+    ek_batchnorm *norms;
+    int norm_count;
+} ek_program;
+
+/* One batch for a program: what goes in, and where the results go. Arrays of `samples` entries. */
+typedef struct ek_batch {
+    int64_t samples;                 /* 1..max_samples */
+    const uint8_t *const *images;    /* GATHER: bytes of each sample */
+    const float *values;             /* LOAD: [samples, size] */
+    const uint8_t *labels;           /* LOSS */
+    double *loss;                    /* LOSS: of each sample */
+    int *predicted;                  /* LOSS */
+    float *logits;                   /* STORE: [samples, outputs] */
+    float rate;                      /* UPDATE */
+} ek_batch;
+
+void ek_program_free(ek_program *program);
+
+/* Step i as one line, into `line`. */
+void ek_program_describe(const ek_program *program, int i, char *line, size_t size);
+
+#endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+#include "train/evaluate.h"
+
+#include "base/memory.h"
+#include "net/plan.h"
+
+#include <string.h>
+
+/* ---- Batches ---- */
+
+ek_status ek_batch_arrays_new(ek_batch_arrays *a, int64_t samples)
+{
+    const size_t n = (size_t)samples;
+    a->images = ek_calloc(n, sizeof *a->images);
+    a->labels = ek_calloc(n, sizeof *a->labels);
+    a->loss = ek_calloc(n, sizeof *a->loss);
+    a->predicted = ek_calloc(n, sizeof *a->predicted);
+    return a->images && a->labels && a->loss && a->predicted ? EK_OK : EK_ERR_MEMORY;
+}
+
+void ek_batch_arrays_free(ek_batch_arrays *a)
+{
+    ek_free(a->images);
+    ek_free(a->labels);
+    ek_free(a->loss);
+    ek_free(a->predicted);
+}
+
+void ek_batch_arrays_fill(ek_batch_arrays *a, const ek_dataset *dataset, const int32_t *order, int64_t begin,
+                          int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t sample = order ? order[begin + i] : begin + i;
+        a->images[i] = ek_dataset_pixels(dataset, sample);
+        a->labels[i] = (uint8_t)ek_dataset_label(dataset, sample);
+    }
+}
+
+ek_status ek_check_dataset(const ek_net *net, const ek_dataset *dataset)
+{
+    ek_dataset_info info;
+    ek_dataset_get_info(dataset, &info);
+    const ek_dims in = net->input, out = ek_net_output(net);
+    if (info.channels != in.c || info.height != in.h || info.width != in.w)
+        return ek_fail(EK_ERR_SHAPE, "images are %dx%dx%d, the net's input is %dx%dx%d", info.channels, info.height,
+                       info.width, in.c, in.h, in.w);
+    if (!out.flat && (out.h != 1 || out.w != 1))
+        return ek_fail(EK_ERR_SHAPE, "the net ends in images of %dx%dx%d; end it in a linear layer", out.c, out.h,
+                       out.w);
+    if (info.classes > out.c)
+        return ek_fail(EK_ERR_SHAPE, "the data set has %d classes, the net only %d outputs", info.classes, out.c);
+    return EK_OK;
+}
+
+/* ---- Evaluation ---- */
+
+struct ek_evaluator {
+    ek_net *net;
+    const ek_dataset *dataset;
+    ek_backend *backend;
+    ek_program *program;
+    ek_batch_arrays arrays;
+    int64_t count, batch_size;
+};
+
+/* Samples of a run when nothing depends on it: enough that many threads share them evenly, few enough that pointers
+ * and losses stay in the cache. */
+enum { RUN_SAMPLES = 4096, BATCH_SAMPLES = 256 };
+
+static bool needs_batch(const ek_net *net)
+{
+    for (int i = 0; i < net->layer_count; i++)
+        if (net->layers[i].kind == EK_LAYER_BATCHNORM && !net->layers[i].o.batchnorm.tracking)
+            return true;
+    return false;
+}
+
+ek_status ek_evaluator_new(ek_evaluator **out, ek_net *net, const ek_dataset *dataset, ek_backend *backend,
+                           int batch_size)
+{
+    *out = NULL;
+    EK_TRY(ek_net_finish(net));
+    EK_TRY(ek_check_dataset(net, dataset));
+    ek_evaluator *e = ek_calloc(1, sizeof *e);
+    if (!e)
+        return EK_ERR_MEMORY;
+    ek_dataset_info info;
+    ek_dataset_get_info(dataset, &info);
+    *e = (ek_evaluator){.net = net, .dataset = dataset, .backend = backend, .count = info.count};
+    e->batch_size = batch_size ? batch_size : needs_batch(net) ? BATCH_SAMPLES : RUN_SAMPLES;
+    if (e->batch_size > e->count)
+        e->batch_size = e->count;
+    ek_status status = ek_batch_arrays_new(&e->arrays, e->batch_size);
+    if (!status)
+        status = ek_plan_new(&e->program, net,
+                             &(ek_plan_request){.mode = EK_PREDICTION, .input = EK_INPUT_BYTES, .loss = true,
+                                                .max_samples = e->batch_size, .threads = ek_backend_threads(backend)});
+    if (status) {
+        ek_evaluator_free(e);
+        return status;
+    }
+    *out = e;
+    return EK_OK;
+}
+
+void ek_evaluator_free(ek_evaluator *e)
+{
+    if (!e)
+        return;
+    ek_program_free(e->program);
+    ek_batch_arrays_free(&e->arrays);
+    ek_free(e);
+}
+
+ek_status ek_evaluator_run(ek_evaluator *e, ek_metrics *metrics)
+{
+    const int classes = ek_net_output(e->net).c;
+    int64_t *confusion = metrics->confusion;
+    *metrics = (ek_metrics){.count = e->count, .classes = classes, .confusion = confusion};
+    if (confusion)
+        memset(confusion, 0, (size_t)classes * (size_t)classes * sizeof *confusion);
+    ek_plan_refresh(e->program, e->net);
+    EK_TRY(ek_backend_prepare(e->backend, e->program));
+    double loss = 0;
+    for (int64_t begin = 0; begin < e->count; begin += e->batch_size) {
+        const int64_t count = e->count - begin < e->batch_size ? e->count - begin : e->batch_size;
+        ek_batch_arrays *a = &e->arrays;
+        ek_batch_arrays_fill(a, e->dataset, NULL, begin, count);
+        EK_TRY(ek_backend_run(e->backend, e->program,
+                              &(ek_batch){.samples = count, .images = a->images, .labels = a->labels, .loss = a->loss,
+                                          .predicted = a->predicted}));
+        for (int64_t i = 0; i < count; i++) {
+            loss += a->loss[i];
+            metrics->correct += a->predicted[i] == a->labels[i];
+            if (confusion)
+                confusion[a->labels[i] * classes + a->predicted[i]]++;
+        }
+    }
+    metrics->loss = loss / (double)e->count;
+    metrics->accuracy = (double)metrics->correct / (double)e->count;
+    return EK_OK;
+}
+
+ek_status ek_evaluate(ek_net *net, const ek_dataset *dataset, const ek_eval_options *options, ek_metrics *metrics)
+{
+    const ek_eval_options o = options ? *options : (ek_eval_options){0};
+    if (!net || !dataset || !metrics)
+        return ek_fail(EK_ERR_ARGUMENT, "ek_evaluate: net, dataset and metrics must not be NULL");
+    if (o.threads < 0 || o.batch_size < 0)
+        return ek_fail(EK_ERR_ARGUMENT, "ek_evaluate: threads (%d) and batch_size (%d) must not be negative", o.threads,
+                       o.batch_size);
+    ek_backend *backend = NULL;
+    ek_evaluator *evaluator = NULL;
+    ek_status status = ek_backend_new_cpu(&backend, o.threads);
+    if (!status)
+        status = ek_evaluator_new(&evaluator, net, dataset, backend, o.batch_size);
+    if (!status)
+        status = ek_evaluator_run(evaluator, metrics);
+    ek_evaluator_free(evaluator);
+    ek_backend_free(backend);
+    return status;
+}
+
+/* ---- Prediction of plain arrays ---- */
+
+static ek_status predict_on(ek_backend *backend, ek_net *net, int64_t n, const float *x, float *logits)
+{
+    const int64_t step = n < RUN_SAMPLES || needs_batch(net) ? n : RUN_SAMPLES;
+    ek_program *program = NULL;
+    ek_status status = ek_plan_new(&program, net,
+                                   &(ek_plan_request){.mode = EK_PREDICTION, .input = EK_INPUT_FLOATS,
+                                                      .max_samples = step, .threads = ek_backend_threads(backend)});
+    if (!status)
+        status = ek_backend_prepare(backend, program);
+    const int64_t in = ek_dims_count(net->input), out = ek_dims_count(ek_net_output(net));
+    for (int64_t begin = 0; begin < n && !status; begin += step)
+        status = ek_backend_run(backend, program,
+                                &(ek_batch){.samples = n - begin < step ? n - begin : step,
+                                            .values = x + begin * in,
+                                            .logits = logits + begin * out});
+    ek_program_free(program);
+    return status;
+}
+
+ek_status ek_predict(ek_net *net, int64_t n, const float *x, int threads, float *logits)
+{
+    if (!net || !x || !logits)
+        return ek_fail(EK_ERR_ARGUMENT, "ek_predict: net, x and logits must not be NULL");
+    if (n < 1 || threads < 0)
+        return ek_fail(EK_ERR_ARGUMENT, "ek_predict: n (%lld) must be positive and threads (%d) not negative",
+                       (long long)n, threads);
+    EK_TRY(ek_net_finish(net));
+    ek_backend *backend = NULL;
+    EK_TRY(ek_backend_new_cpu(&backend, threads));
+    const ek_status status = predict_on(backend, net, n, x, logits);
+    ek_backend_free(backend);
+    return status;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ * Prediction over a data set: what ek_evaluate is, and what the trainer validates with. */
+#ifndef EK_TRAIN_EVALUATE_H
+#define EK_TRAIN_EVALUATE_H
+
+#include "op/backend.h"
+
+typedef struct ek_evaluator ek_evaluator;
+
+/* Images must fit the net's input and classes its outputs (EK_ERR_SHAPE). batch_size 0: the library's choice. The net,
+ * the data set and the backend must outlive it. */
+ek_status ek_evaluator_new(ek_evaluator **evaluator, ek_net *net, const ek_dataset *dataset, ek_backend *backend,
+                           int batch_size);
+void ek_evaluator_free(ek_evaluator *evaluator);
+
+/* The whole data set with the net's tensors as they are now; metrics as ek_evaluate has them. */
+ek_status ek_evaluator_run(ek_evaluator *evaluator, ek_metrics *metrics);
+
+/* Whether images of `dataset` fit the net and its classes the net's outputs. */
+ek_status ek_check_dataset(const ek_net *net, const ek_dataset *dataset);
+
+/* Arrays of one batch, for ek_batch. */
+typedef struct ek_batch_arrays {
+    const uint8_t **images;
+    uint8_t *labels;
+    double *loss;
+    int *predicted;
+} ek_batch_arrays;
+
+ek_status ek_batch_arrays_new(ek_batch_arrays *arrays, int64_t samples);
+void ek_batch_arrays_free(ek_batch_arrays *arrays);
+
+/* Points the arrays at samples order[begin..begin+count) of the data set (order NULL: begin.. themselves). */
+void ek_batch_arrays_fill(ek_batch_arrays *arrays, const ek_dataset *dataset, const int32_t *order, int64_t begin,
+                          int64_t count);
+
+#endif

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT
+ * The trainer: epochs of shuffled batches, plain SGD on the mean cross-entropy, validation after each epoch. */
+#define _POSIX_C_SOURCE 200809L
+#include "base/memory.h"
+#include "base/random.h"
+#include "net/plan.h"
+#include "train/evaluate.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <time.h>
+
+typedef struct trainer {
+    ek_fit_options o; /* with defaults filled in */
+    ek_net *net;
+    const ek_dataset *train;
+    int64_t count;    /* training samples */
+    ek_backend *backend;
+    ek_program *program;
+    ek_evaluator *evaluator; /* NULL without validation data */
+    ek_batch_arrays arrays;
+    int32_t *order;
+} trainer;
+
+/* Sums over the samples of an epoch so far. */
+typedef struct totals {
+    double loss;
+    int64_t correct, count;
+} totals;
+
+static double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static ek_status fill_options(ek_fit_options *o)
+{
+    if (o->epochs < 0 || o->batch_size < 0 || o->threads < 0)
+        return ek_fail(EK_ERR_ARGUMENT, "ek_fit: epochs (%d), batch_size (%d) and threads (%d) must not be negative",
+                       o->epochs, o->batch_size, o->threads);
+    if (!(o->lr >= 0 && isfinite(o->lr)))
+        return ek_fail(EK_ERR_ARGUMENT, "ek_fit: the learning rate %g is not a positive number", (double)o->lr);
+    o->epochs = o->epochs ? o->epochs : 10;
+    o->batch_size = o->batch_size ? o->batch_size : 128;
+    o->lr = o->lr != 0 ? o->lr : 0.1f;
+    return EK_OK;
+}
+
+/* Every batch norm that takes statistics from the batch needs two values per channel, in the last batch too. */
+static ek_status check_batch_norms(const trainer *t)
+{
+    const int64_t rest = t->count % t->o.batch_size;
+    const int64_t smallest = t->count < t->o.batch_size ? t->count : rest ? rest : t->o.batch_size;
+    for (int i = 0; i < t->net->layer_count && smallest == 1; i++) {
+        const ek_layer *l = &t->net->layers[i];
+        if (l->kind != EK_LAYER_BATCHNORM || (int64_t)l->in.h * l->in.w > 1 ||
+            (l->o.batchnorm.use_moving && l->o.batchnorm.hold_moving))
+            continue;
+        char label[64];
+        if (t->o.batch_size == 1)
+            return ek_fail(EK_ERR_SHAPE, "%s: with batches of one sample it sees one value per channel, which has no "
+                                         "variance; choose a batch size of 2 or more",
+                           ek_layer_label(t->net, i, label));
+        return ek_fail(EK_ERR_SHAPE, "%s: the last of the batches of %d leaves one of %lld samples, and one value per "
+                                     "channel has no variance; choose a batch size that leaves none or more",
+                       ek_layer_label(t->net, i, label), t->o.batch_size, (long long)t->count);
+    }
+    return EK_OK;
+}
+
+static ek_status open_trainer(trainer *t, const ek_dataset *val)
+{
+    ek_dataset_info info;
+    ek_dataset_get_info(t->train, &info);
+    t->count = info.count;
+    if (t->count > INT32_MAX)
+        return ek_fail(EK_ERR_UNSUPPORTED, "ek_fit: %lld samples are more than %d", (long long)t->count, INT32_MAX);
+    EK_TRY(ek_net_finish(t->net));
+    EK_TRY(ek_check_dataset(t->net, t->train));
+    EK_TRY(check_batch_norms(t));
+    EK_TRY(ek_backend_new_cpu(&t->backend, t->o.threads));
+    const int64_t most = t->count < t->o.batch_size ? t->count : t->o.batch_size;
+    EK_TRY(ek_batch_arrays_new(&t->arrays, most));
+    EK_TRY(ek_plan_new(&t->program, t->net,
+                       &(ek_plan_request){.mode = EK_TRAINING, .input = EK_INPUT_BYTES, .loss = true,
+                                          .max_samples = most, .threads = ek_backend_threads(t->backend)}));
+    if (val)
+        EK_TRY(ek_evaluator_new(&t->evaluator, t->net, val, t->backend, 0));
+    if (!t->o.no_shuffle && !(t->order = ek_calloc((size_t)t->count, sizeof *t->order)))
+        return EK_ERR_MEMORY;
+    return EK_OK;
+}
+
+static void close_trainer(trainer *t)
+{
+    ek_evaluator_free(t->evaluator);
+    ek_program_free(t->program);
+    ek_batch_arrays_free(&t->arrays);
+    ek_backend_free(t->backend);
+    ek_free(t->order);
+}
+
+static ek_status tell(const trainer *t, const ek_fit_event *event)
+{
+    if (t->o.on_event && t->o.on_event(t->o.user, event))
+        return ek_fail(EK_ERR_STOPPED, "stopped in epoch %d after step %lld, as asked", event->epoch,
+                       (long long)event->step);
+    return EK_OK;
+}
+
+/* One optimiser step on samples begin.. of the order; adds its samples to the sums, and gives its own. */
+static ek_status train_step(trainer *t, int64_t begin, int64_t count, totals *sums, totals *own)
+{
+    ek_batch_arrays *a = &t->arrays;
+    ek_batch_arrays_fill(a, t->train, t->order, begin, count);
+    EK_TRY(ek_backend_run(t->backend, t->program,
+                          &(ek_batch){.samples = count, .images = a->images, .labels = a->labels, .loss = a->loss,
+                                      .predicted = a->predicted, .rate = t->o.lr}));
+    *own = (totals){.count = count};
+    for (int64_t i = 0; i < count; i++) {
+        own->loss += a->loss[i];
+        own->correct += a->predicted[i] == a->labels[i];
+    }
+    sums->loss += own->loss;
+    sums->correct += own->correct;
+    sums->count += count;
+    return EK_OK;
+}
+
+static ek_fit_event event_of(const trainer *t, int epoch, double since, totals sums)
+{
+    return (ek_fit_event){.epoch = epoch,
+                          .epochs = t->o.epochs,
+                          .steps = (t->count + t->o.batch_size - 1) / t->o.batch_size,
+                          .loss = sums.loss / (double)sums.count,
+                          .accuracy = (double)sums.correct / (double)sums.count,
+                          .seconds = seconds_now() - since};
+}
+
+static ek_status train_epoch(trainer *t, int epoch)
+{
+    const double since = seconds_now();
+    if (t->order)
+        ek_random_permutation(t->o.seed, (uint32_t)epoch, t->order, t->count);
+    totals sums = {0}, own;
+    int64_t step = 0;
+    for (int64_t begin = 0; begin < t->count; begin += t->o.batch_size) {
+        const int64_t rest = t->count - begin, count = rest < t->o.batch_size ? rest : t->o.batch_size;
+        const ek_status status = train_step(t, begin, count, &sums, &own);
+        step++;
+        if (status) {
+            char where[64];
+            snprintf(where, sizeof where, "epoch %d, step %lld", epoch, (long long)step);
+            return ek_fail_in(status, where);
+        }
+        if (!t->o.on_event)
+            continue;
+        ek_fit_event event = event_of(t, epoch, since, own);
+        event.step = step;
+        event.batch_size = (int)count;
+        EK_TRY(tell(t, &event));
+    }
+    ek_fit_event event = event_of(t, epoch, since, sums);
+    event.kind = EK_EVENT_EPOCH;
+    event.step = step;
+    if (t->evaluator) {
+        const double begin = seconds_now();
+        ek_metrics metrics = {0};
+        EK_TRY(ek_evaluator_run(t->evaluator, &metrics));
+        event.has_val = true;
+        event.val_loss = metrics.loss;
+        event.val_accuracy = metrics.accuracy;
+        event.val_seconds = seconds_now() - begin;
+    }
+    return tell(t, &event);
+}
+
+ek_status ek_fit(ek_net *net, const ek_dataset *train, const ek_dataset *val, const ek_fit_options *options)
+{
+    if (!net || !train)
+        return ek_fail(EK_ERR_ARGUMENT, "ek_fit: net and train must not be NULL");
+    trainer t = {.net = net, .train = train};
+    if (options)
+        t.o = *options;
+    EK_TRY(fill_options(&t.o));
+    ek_status status = open_trainer(&t, val);
+    for (int epoch = 1; epoch <= t.o.epochs && !status; epoch++)
+        status = train_epoch(&t, epoch);
+    close_trainer(&t);
+    return status;
+}
