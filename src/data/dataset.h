@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT
+ * A data set as the trainer sees it: bytes in memory. */
+#ifndef EK_DATA_DATASET_H
+#define EK_DATA_DATASET_H
+
+#include "data/known.h"
+
+struct ek_dataset {
+    int64_t n;                   /* 1 .. 2^31-1 */
+    int channels, height, width; /* 1 .. 65536 */
+    int classes;                 /* 1 .. 256 */
+    uint8_t *pixels;             /* [n,channels,height,width], contiguous */
+    uint8_t *labels;             /* [n], each below classes */
+    const ek_known_set *known;   /* what it is, or NULL */
+    char *path;                  /* the folder it was read from, or NULL */
+    char digest[sizeof "sha256:" + EK_DIGEST_TEXT];
+    char numbers[256][4];        /* the labels as text where no names are known */
+};
+
+/* ek_dataset_open with the table of known sets as an argument; it must outlive the data set. */
+ek_status ek_dataset_open_among(ek_dataset **dataset, const char *name_or_dir, ek_split split,
+                                const ek_known_set *sets);
+
+/* A data set that owns the data of `images` and `labels` (their pointers are NULL afterwards, after a failure too).
+ * known and path may be NULL; path is copied. */
+ek_status ek_dataset_adopt(ek_dataset **dataset, ek_idx *images, ek_idx *labels, int classes,
+                           const ek_known_set *known, const char *path);
+
+#endif

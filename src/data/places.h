@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT
+ * Where data sets lie: folders, the files in them, and the order of looking. */
+#ifndef EK_DATA_PLACES_H
+#define EK_DATA_PLACES_H
+
+#include "data/known.h"
+
+enum { EK_PATH_SIZE = 4096 }; /* more than this no system call takes */
+typedef char ek_path[EK_PATH_SIZE];
+
+/* "FOLDER/NAMEsuffix", FOLDER itself for name ""; EK_ERR_IO when that is longer than the system allows. */
+ek_status ek_path_join(ek_path path, const char *folder, const char *name, const char *suffix);
+
+/* The cache folder of data set `name`: $XDG_CACHE_HOME/evenkeel/NAME, or ~/.cache/evenkeel/NAME. EK_ERR_NOT_FOUND
+ * where neither XDG_CACHE_HOME nor HOME is an absolute path. */
+ek_status ek_places_cache(ek_path folder, const char *name);
+
+/* A file of a data set in `folder`: the plain one, else the one with .gz. False where neither exists. */
+bool ek_places_file(ek_path path, const char *folder, ek_split split, ek_idx_kind kind);
+
+/* The folder that `name_or_dir` stands for. With a '/' in it, or when it is no known name but a folder in the
+ * current directory, it is that folder. Else it is a name, and the first place that holds a file of the split is
+ * taken of $EVENKEEL_DATA/NAME, $EVENKEEL_DATA itself (for known names), the cache folder, /usr/share/datasets/NAME.
+ * *by_name tells which it was. EK_ERR_NOT_FOUND lists where it looked, and says how to get the data. */
+ek_status ek_places_find(ek_path folder, bool *by_name, const ek_known_set *sets, const char *name_or_dir,
+                         ek_split split);
+
+#endif
