@@ -6,6 +6,7 @@ PREFIX ?= /usr/local
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 CMAKE_FLAGS ?=
 FUZZ_SECONDS ?= 10
+MAKEFLAGS += --no-print-directory
 
 # $(call build,FOLDER,FLAGS) configures, quietly but for notices, and builds.
 build = cmake -S . -B $(1) --log-level=NOTICE $(2) $(CMAKE_FLAGS) >/dev/null && \
@@ -18,7 +19,7 @@ all: ## build the libraries and the command into build/
 
 demo: ## train the book's BN-LeNet on Fashion-MNIST, ten epochs, and evaluate it
 	@tools/setup demo
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) all
 	@mkdir -p $(BUILD)/demo
 	$(BUILD)/evenkeel train --data fashion-mnist --out $(BUILD)/demo/bn-lenet.safetensors
 	$(BUILD)/evenkeel eval $(BUILD)/demo/bn-lenet.safetensors
@@ -34,7 +35,7 @@ check: ## style, include directions, headers alone, static analysis: under a min
 
 bench: ## the speed table: quiet machine, some minutes
 	@tools/setup test
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) all
 	$(BUILD)/evenkeel bench
 	bench/run.py --evenkeel $(BUILD)/evenkeel
 
