@@ -6,11 +6,11 @@ import struct
 
 import numpy
 
-DTYPES = {"float32": "F32", "float64": "F64", "int64": "I64"}
+DTYPES = {"float32": "F32", "float64": "F64", "int64": "I64", "uint8": "U8"}
 
 
 def write(path, tensors, metadata=None):
-    """tensors: name -> numpy array of float32, float64 or int64, written in this order; metadata: str -> str."""
+    """tensors: name -> numpy array of a type in DTYPES, written in this order; metadata: str -> str."""
     header, chunks, offset = {}, [], 0
     if metadata:
         header["__metadata__"] = metadata

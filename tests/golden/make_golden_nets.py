@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: MIT
+"""Short trainings of small nets in PyTorch, in float64, in nets.safetensors: every kind of layer with every option,
+at odd shapes and batch sizes, beside others. What tests/test_golden_nets.c compares ours with.
+
+Run by hand, in this folder. README.md says what the file holds.
+"""
+
+import numpy
+import torch
+from torch import nn
+
+import golden_file
+
+LEARNING_RATE = 0.1
+
+# name, batch size, samples, epochs, net
+CASES = [
+    ("linear", 16, 33, 3,
+     "input 1 3 5; flatten; linear 4"),
+    ("linear_one_by_one", 1, 7, 2,
+     "input 2 3 1; flatten; linear 5 bias=no; sigmoid; linear 3"),
+    ("mlp_bn", 13, 42, 3,
+     "input 1 4 5; flatten; linear 9; batchnorm; sigmoid; linear 7 bias=no; batchnorm; sigmoid; linear 5"),
+    ("conv_strides", 17, 50, 2,
+     "input 2 9 7; conv2d 5 kernel=3 padding=1 stride=2; sigmoid; conv2d 4 kernel=3 stride=2 padding=2 "
+     "bias=no; batchnorm; sigmoid; conv2d 7 kernel=1; sigmoid; flatten; linear 3"),
+    ("conv_wide", 20, 52, 2,
+     "input 3 6 7; conv2d 17 kernel=3; batchnorm; sigmoid; conv2d 13 kernel=3 padding=1; batchnorm; "
+     "sigmoid; flatten; linear 10"),
+    ("conv_k1_k2_k4", 9, 27, 2,
+     "input 2 6 5; conv2d 3 kernel=2; sigmoid; conv2d 6; sigmoid; conv2d 5 kernel=4 padding=2; sigmoid; "
+     "flatten; linear 4"),
+    ("pools", 16, 49, 2,
+     "input 1 14 11; conv2d 4 kernel=2; batchnorm; sigmoid; avgpool 3 stride=2; conv2d 5 kernel=2; "
+     "sigmoid; avgpool 2 stride=1; flatten; linear 4"),
+    ("pools_leftover", 8, 31, 2,
+     "input 2 9 11; conv2d 3 kernel=1; batchnorm; sigmoid; avgpool 2; conv2d 5 kernel=2 padding=1; "
+     "batchnorm; sigmoid; avgpool 3; flatten; linear 3"),
+    ("pool_order", 11, 30, 2,
+     "input 2 8 6; avgpool 2; conv2d 4 kernel=3 padding=1; avgpool 2 stride=1; batchnorm; sigmoid; "
+     "batchnorm; avgpool 1; flatten; batchnorm; linear 4"),
+    ("bn_first", 12, 36, 2,
+     "input 3 4 4; batchnorm; conv2d 5 kernel=3; batchnorm; batchnorm; sigmoid; sigmoid; flatten; linear "
+     "4; batchnorm"),
+    ("bn_numbers", 10, 35, 3,
+     "input 1 6 5; conv2d 4 kernel=3; batchnorm eps=0.001 momentum=0.3; sigmoid; conv2d 4 kernel=2; "
+     "batchnorm eps=0 momentum=1; sigmoid; flatten; linear 6; batchnorm momentum=cumulative; sigmoid; "
+     "linear 4"),
+    ("bn_population", 9, 20, 2,
+     "input 1 5 5; conv2d 4 kernel=3; batchnorm moving_variance=population; sigmoid; flatten; linear 6; "
+     "batchnorm moving_variance=population; sigmoid; linear 3"),
+    ("bn_no_affine", 14, 33, 2,
+     "input 2 5 5; conv2d 5 kernel=3 bias=no; batchnorm affine=no; sigmoid; avgpool 3; flatten; linear 6; "
+     "batchnorm affine=no; sigmoid; linear 4"),
+    ("bn_untracked", 8, 24, 2,
+     "input 2 5 4; conv2d 5 kernel=2; batchnorm tracking=no; sigmoid; flatten; linear 4"),
+    ("bn_frozen", 15, 32, 2,
+     "input 2 6 6; conv2d 4 kernel=3; batchnorm use_moving=yes hold_moving=yes hold_affine=yes; sigmoid; "
+     "avgpool 2; flatten; linear 7; batchnorm use_moving=yes hold_moving=yes; sigmoid; linear 5"),
+    ("bn_frozen_one_by_one", 1, 5, 2,
+     "input 2 4 4; conv2d 4 kernel=4; batchnorm use_moving=yes hold_moving=yes; sigmoid; flatten; linear 3"),
+    ("bn_held", 10, 24, 2,
+     "input 2 5 5; conv2d 4 kernel=2; batchnorm hold_moving=yes; sigmoid; avgpool 2; flatten; linear 5; "
+     "batchnorm hold_affine=yes; sigmoid; linear 3"),
+    ("layernorm", 7, 23, 3,
+     "input 2 5 4; conv2d 3 kernel=2; layernorm; sigmoid; flatten; linear 6; layernorm affine=no; sigmoid; "
+     "linear 5; layernorm eps=0.001; linear 4"),
+]
+
+
+class MovingNorm(nn.Module):
+    """Batch norm of a frozen layer in training: normalises with the moving statistics, which it leaves alone."""
+
+    def __init__(self, norm):
+        super().__init__()
+        for name, value in norm.named_parameters():
+            self.register_parameter(name, value)
+        for name, value in norm.named_buffers():
+            self.register_buffer(name, value)
+        self.eps = norm.eps
+
+    def forward(self, x):
+        return nn.functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0,
+                                        self.eps)
+
+
+class HeldNorm(MovingNorm):
+    """Normalises with the batch's statistics in training, and leaves the moving ones alone."""
+
+    def forward(self, x):
+        if not self.training:
+            return super().forward(x)
+        return nn.functional.batch_norm(x, None, None, self.weight, self.bias, True, 0.0, self.eps)
+
+
+class PopulationNorm(HeldNorm):
+    """Its moving variance takes the population variance of the batch."""
+
+    def forward(self, x):
+        if self.training:
+            axes = (0, 2, 3)[:x.dim() - 1]
+            with torch.no_grad():
+                self.running_mean.mul_(0.9).add_(0.1 * x.mean(axes))
+                self.running_var.mul_(0.9).add_(0.1 * x.var(axes, unbiased=False))
+                self.num_batches_tracked += 1
+        return super().forward(x)
+
+
+def batch_norm(shape, options):
+    momentum = options.get("momentum", "0.1")
+    kind = nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d
+    norm = kind(shape[1], eps=float(options.get("eps", 1e-5)),
+                momentum=None if momentum == "cumulative" else float(momentum),
+                affine=options.get("affine") != "no", track_running_stats=options.get("tracking") != "no")
+    if options.get("use_moving") == "yes":
+        assert options["hold_moving"] == "yes"
+        norm = MovingNorm(norm)
+    elif options.get("hold_moving") == "yes":
+        norm = HeldNorm(norm)
+    elif options.get("moving_variance") == "population":
+        norm = PopulationNorm(norm)
+    if options.get("hold_affine") == "yes":
+        norm.requires_grad_(False)
+    return norm
+
+
+def build(text):
+    """The nn.Sequential of a net's text. Shapes are found by running what is there on zeros."""
+    lines = text.splitlines()
+    x = torch.zeros(2, *map(int, lines[0].split()[1:]))
+    layers = []
+    for line in lines[1:]:
+        kind, *words = line.split()
+        size = int(words.pop(0)) if words and "=" not in words[0] else None
+        options = dict(word.split("=") for word in words)
+        bias = options.get("bias") != "no"
+        if kind == "conv2d":
+            layer = nn.Conv2d(x.shape[1], size, int(options.get("kernel", 1)), int(options.get("stride", 1)),
+                              int(options.get("padding", 0)), bias=bias)
+        elif kind == "linear":
+            layer = nn.Linear(x.shape[1], size, bias=bias)
+        elif kind == "batchnorm":
+            layer = batch_norm(x.shape, options)
+        elif kind == "layernorm":
+            layer = nn.LayerNorm(x.shape[1:], eps=float(options.get("eps", 1e-5)),
+                                 elementwise_affine=options.get("affine") != "no")
+        elif kind == "avgpool":
+            layer = nn.AvgPool2d(size, int(options.get("stride", size)))
+        else:
+            layer = {"sigmoid": nn.Sigmoid, "flatten": nn.Flatten}[kind]()
+        with torch.no_grad():
+            x = layer.eval()(x)
+        layers.append(layer)
+    return nn.Sequential(*layers), x.shape[1]
+
+
+def randomize(net):
+    """Every tensor away from its usual start, so that no mistake hides behind ones and zeros."""
+    for key, value in net.state_dict().items():
+        if key.endswith("running_var"):
+            value.copy_(0.5 + torch.rand(value.shape))
+        elif value.is_floating_point():
+            fan = value[0].numel() if value.dim() > 1 and not key.endswith("bias") else 1
+            value.copy_(torch.randn(value.shape) / fan ** 0.5 * (1.5 if fan > 1 else 0.5))
+            if fan == 1 and key.endswith("weight"):
+                value.add_(1)
+
+
+def train(text, state, pixels, labels, batch, epochs, dtype):
+    net = build(text)[0].to(dtype)
+    net.load_state_dict(state)
+    net.train()
+    optimizer = torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=LEARNING_RATE)
+    losses = []
+    for _ in range(epochs):
+        for first in range(0, len(pixels), batch):
+            loss = nn.functional.cross_entropy(net(pixels[first:first + batch].to(dtype) / 255),
+                                               labels[first:first + batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    net.eval()
+    with torch.no_grad():
+        logits = net(pixels.to(dtype) / 255)
+    return numpy.array(losses), logits.numpy(), net.state_dict()
+
+
+def main():
+    torch.manual_seed(852)
+    torch.set_num_threads(1)
+    tensors, cases = {}, {}
+    for name, batch, samples, epochs, lines in CASES:
+        text = lines.replace("; ", "\n") + "\n"
+        net, classes = build(text)
+        randomize(net)
+        state = {key: value.clone() for key, value in net.state_dict().items()}
+        shape = tuple(map(int, text.splitlines()[0].split()[1:]))
+        labels = torch.randint(0, classes, (samples,))
+        # a class shows as a brightness, so that there is something to learn
+        brightness = labels.reshape(-1, 1, 1, 1) * 50 // classes
+        pixels = (torch.randint(0, 200, (samples, *shape)) + brightness).to(torch.uint8)
+        losses, logits, final = train(text, state, pixels, labels, batch, epochs, torch.float64)
+        losses32, logits32, final32 = train(text, state, pixels, labels, batch, epochs, torch.float32)
+        cases[name] = text
+        cases[f"{name}.fit"] = f"fit batch={batch} epochs={epochs} lr={LEARNING_RATE}"
+        tensors[f"{name}.pixels"] = pixels.numpy()
+        tensors[f"{name}.labels"] = labels.to(torch.uint8).numpy()
+        tensors[f"{name}.loss"] = losses
+        tensors[f"{name}.logits"] = logits
+        far = 0
+        for key, value in state.items():
+            if value.is_floating_point():
+                tensors[f"{name}.init.{key}"] = value.numpy()
+                tensors[f"{name}.final.{key}"] = final[key].float().numpy()
+                far = max(far, float((final32[key] - final[key]).norm() / final[key].norm()))
+            else:
+                tensors[f"{name}.final.{key}"] = final[key].numpy()
+        print(f"{name:22} {len(losses):3} steps, loss {losses[0]:.3f} to {losses[-1]:.3f}; PyTorch float32: losses "
+              f"{numpy.abs(losses32 / losses - 1).max():.1e}, tensors {far:.1e}, "
+              f"outputs {numpy.abs(logits32 - logits).max() / numpy.abs(logits).max():.1e}")
+    golden_file.write("nets.safetensors", tensors, cases)
+
+
+if __name__ == "__main__":
+    main()
