@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT
+ * Convolution, linear layer, average pooling and sigmoid against PyTorch's float64: nets of one layer, forward.
+ * Gradients are compared where the kernels are tested, and by whole trainings in test_parity.c. */
+#include "golden.h"
+
+/* Elementwise, of the largest magnitude. */
+static const double tolerance = 1e-6;
+
+/* A net of one layer for the case's input, its weights those of the case. */
+static ek_net *build(const ek_safetensors *file, const char *name, const char *text)
+{
+    const ek_safetensors_tensor *x = golden_tensor(file, name, "x");
+    const ek_safetensors_tensor *y = golden_tensor(file, name, "y");
+    bool image = x->ndim == 4;
+    int channels = (int)(x->ndim == 1 ? 1 : x->dim[1]);
+    ek_net *net = ek_net_new(channels, image ? (int)x->dim[2] : 1, image ? (int)x->dim[3] : 1);
+    assert_non_null(net);
+    if (golden_is(text, "conv2d")) {
+        ek_conv2d_options options = {.kernel = golden_int(text, "kernel"),
+                                     .padding = golden_int(text, "padding"),
+                                     .stride = golden_int(text, "stride"),
+                                     .no_bias = !golden_int(text, "bias")};
+        GOLDEN_OK(ek_net_conv2d(net, (int)y->dim[1], &options));
+    } else if (golden_is(text, "linear")) {
+        GOLDEN_OK(ek_net_flatten(net));
+        GOLDEN_OK(ek_net_linear(net, (int)y->dim[1], &(ek_linear_options){.no_bias = !golden_int(text, "bias")}));
+    } else if (golden_is(text, "avg_pool")) {
+        GOLDEN_OK(ek_net_avgpool2d(net, golden_int(text, "kernel"), golden_int(text, "stride")));
+    } else {
+        GOLDEN_OK(ek_net_sigmoid(net));
+    }
+    if (image)
+        GOLDEN_OK(ek_net_flatten(net));
+    for (int i = 0; i < ek_net_tensor_count(net); i++) {
+        const ek_tensor *tensor = ek_net_tensor(net, i);
+        const ek_safetensors_tensor *from =
+            golden_tensor(file, name, tensor->role == EK_ROLE_WEIGHT ? "weight" : "bias");
+        assert_int_equal(from->count, tensor->count);
+        memcpy(tensor->data, from->data, (size_t)from->count * sizeof(float));
+    }
+    return net;
+}
+
+static void run_case(const ek_safetensors *file, const char *name, const char *text)
+{
+    const ek_safetensors_tensor *input = golden_tensor(file, name, "x"), *exact = golden_tensor(file, name, "y");
+    ek_net *net = build(file, name, text);
+    float *x = golden_floats(input);
+    float *y = calloc((size_t)exact->count, sizeof *y);
+    assert_non_null(y);
+    for (int threads = 1; threads <= 3; threads++) {
+        memset(y, 0, (size_t)exact->count * sizeof *y);
+        GOLDEN_OK(ek_predict(net, input->dim[0], x, threads, y));
+        golden_compare(exact, y, tolerance, 0);
+    }
+    free(x);
+    free(y);
+    ek_net_free(net);
+}
+
+static void run_operation(const ek_safetensors *file, const char *operation, int least)
+{
+    int cases = 0;
+    for (size_t i = 0; i < file->metadata_count; i++) {
+        if (!golden_is(file->metadata[i].value, operation))
+            continue;
+        run_case(file, file->metadata[i].key, file->metadata[i].value);
+        cases++;
+    }
+    assert_true(cases >= least);
+}
+
+static void test_conv2d(void **state)
+{
+    run_operation(*state, "conv2d", 9);
+}
+
+static void test_linear(void **state)
+{
+    run_operation(*state, "linear", 4);
+}
+
+static void test_avg_pool(void **state)
+{
+    run_operation(*state, "avg_pool", 7);
+}
+
+static void test_sigmoid(void **state)
+{
+    run_operation(*state, "sigmoid", 1);
+}
+
+static int open_golden(void **state)
+{
+    *state = golden_open("ops.safetensors");
+    return 0;
+}
+
+static int close_golden(void **state)
+{
+    ek_safetensors_free(*state);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_conv2d),
+        cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_avg_pool),
+        cmocka_unit_test(test_sigmoid),
+    };
+    return cmocka_run_group_tests_name("golden_layers", tests, open_golden, close_golden);
+}
