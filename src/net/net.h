@@ -16,6 +16,8 @@ typedef enum ek_layer_kind {
     EK_LAYER_FLATTEN,
 } ek_layer_kind;
 
+enum { EK_LAYER_KINDS = EK_LAYER_FLATTEN + 1 };
+
 /* Shape of one sample between two layers: an image [c,h,w], or features [c] (flat, h = w = 1). */
 typedef struct ek_dims {
     int c, h, w;
@@ -27,7 +29,12 @@ static inline int64_t ek_dims_count(ek_dims d)
 {
     return (int64_t)d.c * d.h * d.w;
 }
-enum { EK_EXTENT_MAX = 65536, EK_SAMPLE_MAX = 1 << 27, EK_LAYERS_MAX = 100000 };
+enum {
+    EK_EXTENT_MAX = 65536,   /* channels, rows, columns, options that count; flat features may be more */
+    EK_SAMPLE_MAX = 1 << 27, /* values of a sample */
+    EK_TENSOR_MAX = 1 << 30, /* values of a tensor */
+    EK_LAYERS_MAX = 100000
+};
 
 /* A layer: its options with defaults filled in, its shapes, and the rows of its tensors (-1: it has none). */
 typedef struct ek_layer {
@@ -54,9 +61,9 @@ typedef struct ek_layer {
             int kernel, stride;
         } avgpool;
     } o;
-    int weight, bias;                 /* gamma and beta of a normalisation */
+    int weight, bias; /* gamma and beta of a normalisation */
     int moving_mean, moving_var, num_batches;
-    char *text;                       /* its line of the net's text */
+    char *text; /* its line of the net's text */
 } ek_layer;
 
 typedef struct ek_note {
@@ -65,13 +72,14 @@ typedef struct ek_note {
 
 struct ek_net {
     ek_status status; /* of the first builder call that failed, with its message */
-    char *message;
+    char message[512];
     ek_dims input;
     ek_layer *layers;
-    int layer_count;
+    int layer_count, layer_room;
     bool finished; /* the table below exists: no more layers */
     ek_tensor *tensors;
     int tensor_count;
+    char *names;   /* of the tensors */
     float *values; /* one block that holds every float tensor, each 64-byte aligned, in the table's order */
     size_t value_count;
     int64_t *counters;
@@ -82,10 +90,33 @@ struct ek_net {
 /* Shape of a net's output sample. */
 ek_dims ek_net_output(const ek_net *net);
 
-/* Reports the first builder error of a marked net, EK_ERR_STATE for a net without layers; else lays out the table of
- * tensors on the first call (trainable tensors start at zero, gamma and moving_var at 1). Every use of a net begins
- * here. */
+/* Reports the first builder error of a marked net, EK_ERR_ARGUMENT for NULL. */
+ek_status ek_net_check(const ek_net *net);
+
+/* The same, and EK_ERR_STATE for a net without layers; else lays out the table of tensors on the first call
+ * (trainable tensors start at zero, gamma and moving_var at 1). Every use of a net begins here. */
 ek_status ek_net_finish(ek_net *net);
+
+/* Float values of all tensors there are or will be: what ek_net_finish allocates, known without it, so that a reader
+ * of files need not allocate more than its file can hold. */
+int64_t ek_net_float_count(const ek_net *net);
+
+/* The tensors of a layer in the table's order, without names and places; returns how many. */
+enum { EK_LAYER_TENSORS_MAX = 5 };
+int ek_layer_tensors(const ek_layer *layer, ek_tensor tensors[EK_LAYER_TENSORS_MAX]);
+
+/* A layer's line of the net's text, for ek_free; NULL without memory. */
+char *ek_layer_text(const ek_layer *layer);
+
+/* Appends a layer whose kind and options are set: checks every option, infers the shapes. Marks the net on failure,
+ * as all builder calls do. A convolution or linear layer brings its width in out.c. */
+ek_status ek_net_add(ek_net *net, const ek_layer *layer);
+
+/* ek_net_parse with a status. *net is NULL after a failure. */
+ek_status ek_net_read(ek_net **net, const char *text, const char *name);
+
+/* "16x4x4" or "400 features", for messages. */
+const char *ek_dims_text(ek_dims dims, char buffer[40]);
 
 /* "layer 3 (batchnorm)": how messages name a layer. Layers count from 0, as in PyTorch's names. */
 const char *ek_layer_label(const ek_net *net, int layer, char buffer[64]);

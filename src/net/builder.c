@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT
+ * Building a net: layers one by one, every option checked, every shape inferred. A failing call marks the net. */
+#include "net/net.h"
+
+#include "base/memory.h"
+#include "net/kind.h"
+
+#include <stdio.h>
+
+/* The sentence of the first failure is what the net's next use reports. */
+static ek_status mark(ek_net *net, ek_status status)
+{
+    if (!net->status) {
+        net->status = status;
+        snprintf(net->message, sizeof net->message, "%s", ek_error());
+    }
+    return status;
+}
+
+static bool is_extent(int extent)
+{
+    return extent >= 1 && extent <= EK_EXTENT_MAX;
+}
+
+ek_net *ek_net_new(int channels, int height, int width)
+{
+    ek_net *net = ek_calloc(1, sizeof *net);
+    if (!net)
+        return NULL;
+    net->input = (ek_dims){.c = channels, .h = height, .w = width};
+    if (!is_extent(channels) || !is_extent(height) || !is_extent(width))
+        mark(net, ek_fail(EK_ERR_ARGUMENT, "input %d %d %d: every extent must be 1 to %d", channels, height, width,
+                          EK_EXTENT_MAX));
+    else if (ek_dims_count(net->input) > EK_SAMPLE_MAX)
+        mark(net, ek_fail(EK_ERR_ARGUMENT, "input %d %d %d: more than %d values in a sample", channels, height, width,
+                          EK_SAMPLE_MAX));
+    return net;
+}
+
+/* ---- Shapes ------------------------------------------------------------------------------------------------- */
+
+/* The failures below say what is wrong, add_layer puts the layer's name before it. */
+static ek_status needs_image(const ek_layer *layer)
+{
+    if (!layer->in.flat)
+        return EK_OK;
+    return ek_fail(EK_ERR_SHAPE, "needs images, but its input is %d features; put it before flatten", layer->in.c);
+}
+
+/* Windows of `kernel` every `stride` along an extent. */
+static int windows(int extent, int padding, int kernel, int stride)
+{
+    return (extent + 2 * padding - kernel) / stride + 1;
+}
+
+static ek_status infer_windows(ek_layer *layer, int kernel, int padding, int stride)
+{
+    char input[40], padded[40] = "";
+    const ek_dims in = layer->in;
+    int smaller = in.h < in.w ? in.h : in.w;
+    if (padding > 0)
+        snprintf(padded, sizeof padded, " padded by %d", padding);
+    if (kernel > smaller + 2 * padding)
+        return ek_fail(EK_ERR_SHAPE, "kernel %d does not fit its input of %s%s; make the kernel smaller%s", kernel,
+                       ek_dims_text(in, input), padded,
+                       layer->kind == EK_LAYER_CONV2D ? " or add padding" : ", or leave the layer out");
+    layer->out.h = windows(in.h, padding, kernel, stride);
+    layer->out.w = windows(in.w, padding, kernel, stride);
+    return EK_OK;
+}
+
+static ek_status check_weights(size_t count)
+{
+    if (count <= EK_TENSOR_MAX)
+        return EK_OK;
+    return ek_fail(EK_ERR_SHAPE, "its weight would have more than %d values; make the layer smaller", EK_TENSOR_MAX);
+}
+
+static ek_status infer_conv2d(ek_layer *layer)
+{
+    size_t kernel = (size_t)layer->o.conv.kernel;
+    EK_TRY(needs_image(layer));
+    EK_TRY(infer_windows(layer, layer->o.conv.kernel, layer->o.conv.padding, layer->o.conv.stride));
+    return check_weights(ek_size_mul((size_t)layer->in.c * (size_t)layer->out.c, kernel * kernel));
+}
+
+static ek_status infer_linear(ek_layer *layer)
+{
+    char input[40];
+    if (!layer->in.flat)
+        return ek_fail(EK_ERR_SHAPE, "needs features, but its input is images of %s; put a flatten before it",
+                       ek_dims_text(layer->in, input));
+    layer->out = (ek_dims){.c = layer->out.c, .h = 1, .w = 1, .flat = true};
+    return check_weights((size_t)layer->in.c * (size_t)layer->out.c);
+}
+
+static ek_status infer_avgpool2d(ek_layer *layer)
+{
+    EK_TRY(needs_image(layer));
+    layer->out.c = layer->in.c;
+    return infer_windows(layer, layer->o.avgpool.kernel, 0, layer->o.avgpool.stride);
+}
+
+static ek_status check_batchnorm(const ek_layer *layer)
+{
+    if (layer->o.batchnorm.use_moving && !layer->o.batchnorm.tracking)
+        return ek_fail(EK_ERR_ARGUMENT, "use_moving needs moving statistics, and tracking is switched off");
+    return EK_OK;
+}
+
+/* Sets `out` of a layer whose `in` and options are set. */
+static ek_status infer_shape(ek_layer *layer)
+{
+    switch (layer->kind) {
+    case EK_LAYER_CONV2D:
+        EK_TRY(infer_conv2d(layer));
+        break;
+    case EK_LAYER_LINEAR:
+        EK_TRY(infer_linear(layer));
+        break;
+    case EK_LAYER_AVGPOOL2D:
+        EK_TRY(infer_avgpool2d(layer));
+        break;
+    case EK_LAYER_FLATTEN:
+        layer->out = (ek_dims){.c = (int)ek_dims_count(layer->in), .h = 1, .w = 1, .flat = true};
+        break;
+    case EK_LAYER_BATCHNORM:
+        EK_TRY(check_batchnorm(layer));
+        layer->out = layer->in;
+        break;
+    case EK_LAYER_LAYERNORM:
+    case EK_LAYER_SIGMOID:
+        layer->out = layer->in;
+        break;
+    }
+    char output[40];
+    bool fits = layer->out.h <= EK_EXTENT_MAX && layer->out.w <= EK_EXTENT_MAX;
+    if (!fits || ek_dims_count(layer->out) > EK_SAMPLE_MAX)
+        return ek_fail(EK_ERR_SHAPE, "its output of %s is too large; a sample has at most %d values",
+                       ek_dims_text(layer->out, output), EK_SAMPLE_MAX);
+    return EK_OK;
+}
+
+/* ---- Adding a layer ----------------------------------------------------------------------------------------- */
+
+static ek_status check_options(const ek_layer *layer)
+{
+    const ek_kind *kind = &ek_kinds[layer->kind];
+    for (int i = 0; i < kind->option_count; i++) {
+        const ek_option *option = &kind->options[i];
+        double value = ek_option_get(option, layer);
+        if (!ek_option_allows(option, value))
+            return ek_fail(EK_ERR_ARGUMENT, "%s is %.9g; it must be %s", option->name, value, option->range);
+    }
+    return EK_OK;
+}
+
+static ek_status reserve_layer(ek_net *net)
+{
+    if (net->layer_count == EK_LAYERS_MAX)
+        return ek_fail(EK_ERR_ARGUMENT, "one layer too many: a net has at most %d", EK_LAYERS_MAX);
+    if (net->layer_count < net->layer_room)
+        return EK_OK;
+    int room = net->layer_room ? 2 * net->layer_room : 16;
+    ek_layer *layers = ek_realloc(net->layers, (size_t)room, sizeof *layers);
+    if (!layers)
+        return EK_ERR_MEMORY;
+    net->layers = layers;
+    net->layer_room = room;
+    return EK_OK;
+}
+
+static ek_status add_layer(ek_net *net, ek_layer layer)
+{
+    char label[64];
+    snprintf(label, sizeof label, "layer %d (%s)", net->layer_count, ek_kinds[layer.kind].name);
+    if (net->finished)
+        return ek_fail(EK_ERR_STATE, "%s: the net is in use; layers must be added before its tensors are looked at",
+                       label);
+    layer.in = ek_net_output(net);
+    ek_status status = check_options(&layer);
+    if (!status)
+        status = infer_shape(&layer);
+    if (!status)
+        status = reserve_layer(net);
+    if (status)
+        return ek_fail_in(status, label);
+    layer.text = ek_layer_text(&layer);
+    if (!layer.text)
+        return EK_ERR_MEMORY;
+    net->layers[net->layer_count++] = layer;
+    return EK_OK;
+}
+
+ek_status ek_net_add(ek_net *net, const ek_layer *layer)
+{
+    EK_TRY(ek_net_check(net));
+    ek_status status = add_layer(net, *layer);
+    return status ? mark(net, status) : EK_OK;
+}
+
+/* ---- The public calls: options with defaults filled in ------------------------------------------------------ */
+
+ek_status ek_net_conv2d(ek_net *net, int out_channels, const ek_conv2d_options *options)
+{
+    ek_layer layer = ek_layer_new(EK_LAYER_CONV2D, out_channels);
+    if (options) {
+        layer.o.conv.kernel = options->kernel ? options->kernel : layer.o.conv.kernel;
+        layer.o.conv.padding = options->padding;
+        layer.o.conv.stride = options->stride ? options->stride : layer.o.conv.stride;
+        layer.o.conv.bias = !options->no_bias;
+    }
+    return ek_net_add(net, &layer);
+}
+
+ek_status ek_net_linear(ek_net *net, int out_features, const ek_linear_options *options)
+{
+    ek_layer layer = ek_layer_new(EK_LAYER_LINEAR, out_features);
+    if (options)
+        layer.o.linear.bias = !options->no_bias;
+    return ek_net_add(net, &layer);
+}
+
+static float eps_option(float eps, float default_eps)
+{
+    return eps == 0 ? default_eps : eps == EK_EPS_ZERO ? 0 : eps;
+}
+
+ek_status ek_net_batchnorm(ek_net *net, const ek_batchnorm_options *options)
+{
+    ek_layer layer = ek_layer_new(EK_LAYER_BATCHNORM, 0);
+    if (options) {
+        layer.o.batchnorm.eps = eps_option(options->eps, layer.o.batchnorm.eps);
+        if (options->momentum != 0)
+            layer.o.batchnorm.momentum = options->momentum;
+        layer.o.batchnorm.moving_variance = options->moving_variance;
+        layer.o.batchnorm.affine = !options->no_affine;
+        layer.o.batchnorm.tracking = !options->no_tracking;
+        layer.o.batchnorm.use_moving = options->use_moving;
+        layer.o.batchnorm.hold_moving = options->hold_moving;
+        layer.o.batchnorm.hold_affine = options->hold_affine;
+    }
+    return ek_net_add(net, &layer);
+}
+
+ek_status ek_net_layernorm(ek_net *net, const ek_layernorm_options *options)
+{
+    ek_layer layer = ek_layer_new(EK_LAYER_LAYERNORM, 0);
+    if (options) {
+        layer.o.layernorm.eps = eps_option(options->eps, layer.o.layernorm.eps);
+        layer.o.layernorm.affine = !options->no_affine;
+    }
+    return ek_net_add(net, &layer);
+}
+
+ek_status ek_net_sigmoid(ek_net *net)
+{
+    ek_layer layer = ek_layer_new(EK_LAYER_SIGMOID, 0);
+    return ek_net_add(net, &layer);
+}
+
+ek_status ek_net_avgpool2d(ek_net *net, int kernel, int stride)
+{
+    ek_layer layer = ek_layer_new(EK_LAYER_AVGPOOL2D, kernel);
+    if (stride)
+        layer.o.avgpool.stride = stride;
+    return ek_net_add(net, &layer);
+}
+
+ek_status ek_net_flatten(ek_net *net)
+{
+    ek_layer layer = ek_layer_new(EK_LAYER_FLATTEN, 0);
+    return ek_net_add(net, &layer);
+}

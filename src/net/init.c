@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT
+ * How a net's parameters start. */
+#include "base/random.h"
+#include "net/net.h"
+
+#include <math.h>
+
+/* Uniform in [-bound, bound): the same numbers on every machine, since each step below is exact or rounded once. */
+static void fill_uniform(const ek_tensor *tensor, int index, float bound, uint64_t seed)
+{
+    uint32_t bits[4];
+    for (int64_t i = 0; i < tensor->count; i++) {
+        if (i % 4 == 0)
+            ek_random4(seed, EK_RANDOM_INIT, (uint32_t)index, (uint64_t)i / 4, bits);
+        tensor->data[i] = bound * (2 * ek_random_unit(bits[i % 4]) - 1);
+    }
+}
+
+static void fill(const ek_tensor *tensor, float value)
+{
+    for (int64_t i = 0; i < tensor->count; i++)
+        tensor->data[i] = value;
+}
+
+/* Numbers that reach one output of a convolution or linear layer, and outputs that one number reaches, as PyTorch
+ * counts them: borders and strides do not matter. */
+static void fans(const ek_layer *layer, double *in, double *out)
+{
+    double kernel = layer->kind == EK_LAYER_CONV2D ? layer->o.conv.kernel : 1;
+    *in = layer->in.c * kernel * kernel;
+    *out = layer->out.c * kernel * kernel;
+}
+
+ek_status ek_net_init(ek_net *net, ek_init how, uint64_t seed)
+{
+    EK_TRY(ek_net_finish(net));
+    if (how != EK_INIT_XAVIER && how != EK_INIT_PYTORCH)
+        return ek_fail(EK_ERR_ARGUMENT, "ek_net_init: %d is no way to initialise", (int)how);
+    for (int i = 0; i < net->tensor_count; i++) {
+        const ek_tensor *tensor = &net->tensors[i];
+        double fan_in, fan_out;
+        fans(&net->layers[tensor->layer], &fan_in, &fan_out);
+        switch (tensor->role) {
+        case EK_ROLE_WEIGHT:
+            fill_uniform(tensor, i, (float)(how == EK_INIT_XAVIER ? sqrt(6 / (fan_in + fan_out)) : 1 / sqrt(fan_in)),
+                         seed);
+            break;
+        case EK_ROLE_BIAS:
+            fill_uniform(tensor, i, (float)(1 / sqrt(fan_in)), seed);
+            break;
+        case EK_ROLE_GAMMA:
+        case EK_ROLE_MOVING_VAR:
+            fill(tensor, 1);
+            break;
+        case EK_ROLE_BETA:
+        case EK_ROLE_MOVING_MEAN:
+            fill(tensor, 0);
+            break;
+        case EK_ROLE_NUM_BATCHES:
+            *tensor->counter = 0;
+            break;
+        }
+    }
+    return EK_OK;
+}

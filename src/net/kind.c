@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+#include "net/kind.h"
+
+#include <float.h>
+#include <string.h>
+
+/* ---- The list ----------------------------------------------------------------------------------------------- */
+
+/* clang-format off */
+#define NUMBER(name, field, low, range) \
+    {name, EK_OPTION_NUMBER, offsetof(ek_layer, field), low, EK_EXTENT_MAX, range, {NULL, NULL}, NULL}
+#define SWITCH(name, field) \
+    {name, EK_OPTION_SWITCH, offsetof(ek_layer, field), 0, 1, "yes or no", {"no", "yes"}, NULL}
+#define EPS(field) \
+    {"eps", EK_OPTION_FLOAT, offsetof(ek_layer, field), 0, FLT_MAX, "0 or more", {NULL, NULL}, NULL}
+
+const ek_kind ek_kinds[EK_LAYER_KINDS] = {
+    [EK_LAYER_CONV2D] = {"conv2d", true, 5, {
+        NUMBER("out_channels", out.c, 1, "1 to 65536"),
+        NUMBER("kernel", o.conv.kernel, 1, "1 to 65536"),
+        NUMBER("padding", o.conv.padding, 0, "0 to 65536"),
+        NUMBER("stride", o.conv.stride, 1, "1 to 65536"),
+        SWITCH("bias", o.conv.bias),
+    }},
+    [EK_LAYER_LINEAR] = {"linear", true, 2, {
+        NUMBER("out_features", out.c, 1, "1 to 65536"),
+        SWITCH("bias", o.linear.bias),
+    }},
+    [EK_LAYER_BATCHNORM] = {"batchnorm", false, 8, {
+        EPS(o.batchnorm.eps),
+        {"momentum", EK_OPTION_FLOAT, offsetof(ek_layer, o.batchnorm.momentum), FLT_TRUE_MIN, 1,
+         "above 0 and at most 1, or cumulative", {NULL, NULL}, "cumulative"},
+        {"moving_variance", EK_OPTION_VARIANCE, offsetof(ek_layer, o.batchnorm.moving_variance), 0, 1,
+         "unbiased or population", {"unbiased", "population"}, NULL},
+        SWITCH("affine", o.batchnorm.affine),
+        SWITCH("tracking", o.batchnorm.tracking),
+        SWITCH("use_moving", o.batchnorm.use_moving),
+        SWITCH("hold_moving", o.batchnorm.hold_moving),
+        SWITCH("hold_affine", o.batchnorm.hold_affine),
+    }},
+    [EK_LAYER_LAYERNORM] = {"layernorm", false, 2, {
+        EPS(o.layernorm.eps),
+        SWITCH("affine", o.layernorm.affine),
+    }},
+    [EK_LAYER_SIGMOID] = {"sigmoid", false, 0, {{0}}},
+    [EK_LAYER_AVGPOOL2D] = {"avgpool", true, 2, {
+        NUMBER("kernel", o.avgpool.kernel, 1, "1 to 65536"),
+        NUMBER("stride", o.avgpool.stride, 1, "1 to 65536"),
+    }},
+    [EK_LAYER_FLATTEN] = {"flatten", false, 0, {{0}}},
+};
+/* clang-format on */
+
+ek_layer ek_layer_new(ek_layer_kind kind, int size)
+{
+    ek_layer layer = {.kind = kind, .weight = -1, .bias = -1, .moving_mean = -1, .moving_var = -1, .num_batches = -1};
+    switch (kind) {
+    case EK_LAYER_CONV2D:
+        layer.o.conv.kernel = layer.o.conv.stride = 1;
+        layer.o.conv.bias = true;
+        break;
+    case EK_LAYER_LINEAR:
+        layer.o.linear.bias = true;
+        break;
+    case EK_LAYER_BATCHNORM:
+        layer.o.batchnorm.eps = 1e-5f;
+        layer.o.batchnorm.momentum = 0.1f;
+        layer.o.batchnorm.affine = layer.o.batchnorm.tracking = true;
+        break;
+    case EK_LAYER_LAYERNORM:
+        layer.o.layernorm.eps = 1e-5f;
+        layer.o.layernorm.affine = true;
+        break;
+    case EK_LAYER_AVGPOOL2D:
+        layer.o.avgpool.stride = size;
+        break;
+    case EK_LAYER_SIGMOID:
+    case EK_LAYER_FLATTEN:
+        break;
+    }
+    if (ek_kinds[kind].sized)
+        ek_option_set(&ek_kinds[kind].options[0], &layer, size);
+    return layer;
+}
+
+/* ---- Values of options -------------------------------------------------------------------------------------- */
+
+double ek_option_get(const ek_option *option, const ek_layer *layer)
+{
+    const void *field = (const char *)layer + option->offset;
+    switch (option->type) {
+    case EK_OPTION_NUMBER:
+        return *(const int *)field;
+    case EK_OPTION_FLOAT:
+        return (double)*(const float *)field;
+    case EK_OPTION_SWITCH:
+        return *(const bool *)field;
+    case EK_OPTION_VARIANCE:
+        return *(const ek_moving_variance *)field;
+    }
+    return 0;
+}
+
+void ek_option_set(const ek_option *option, ek_layer *layer, double value)
+{
+    void *field = (char *)layer + option->offset;
+    switch (option->type) {
+    case EK_OPTION_NUMBER:
+        *(int *)field = (int)value;
+        break;
+    case EK_OPTION_FLOAT:
+        *(float *)field = (float)value;
+        break;
+    case EK_OPTION_SWITCH:
+        *(bool *)field = value != 0;
+        break;
+    case EK_OPTION_VARIANCE:
+        *(ek_moving_variance *)field = (ek_moving_variance)value;
+        break;
+    }
+}
+
+bool ek_option_allows(const ek_option *option, double value)
+{
+    return (value >= option->low && value <= option->high) || (option->minus && value == -1);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT
+ * The kinds of layers: their names, their options, and where a layer keeps them. The one list that the builder checks
+ * against, text is written from and the parser reads by. A new kind gets its row in kind.c and its case in
+ * builder.c (shapes) and tensors.c (tensors). */
+#ifndef EK_NET_KIND_H
+#define EK_NET_KIND_H
+
+#include "net/net.h"
+
+typedef enum ek_option_type {
+    EK_OPTION_NUMBER, /* an int */
+    EK_OPTION_FLOAT,
+    EK_OPTION_SWITCH,   /* a bool, "no" or "yes" */
+    EK_OPTION_VARIANCE, /* an ek_moving_variance */
+} ek_option_type;
+
+typedef struct ek_option {
+    const char *name;
+    ek_option_type type;
+    size_t offset;        /* in ek_layer */
+    double low, high;     /* what it may be */
+    const char *range;    /* the same in words */
+    const char *words[2]; /* what 0 and 1 are called, where they have names */
+    const char *minus;    /* what -1 is called, where that is allowed beside low..high */
+} ek_option;
+
+enum { EK_OPTIONS_MAX = 9 };
+
+typedef struct ek_kind {
+    const char *name;
+    bool sized; /* its line has a number behind the name: options[0] */
+    int option_count;
+    ek_option options[EK_OPTIONS_MAX]; /* in the order of the text */
+} ek_kind;
+
+/* By ek_layer_kind. */
+extern const ek_kind ek_kinds[EK_LAYER_KINDS];
+
+/* A layer with the defaults of its kind. `size` is the number behind its name, unused for kinds without. */
+ek_layer ek_layer_new(ek_layer_kind kind, int size);
+
+/* An option's value. Every type fits a double: ints and floats exactly, switches as 0 and 1. */
+double ek_option_get(const ek_option *option, const ek_layer *layer);
+void ek_option_set(const ek_option *option, ek_layer *layer, double value);
+
+/* Whether value is allowed; false for NaN. */
+bool ek_option_allows(const ek_option *option, double value);
+
+#endif
