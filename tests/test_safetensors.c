@@ -149,6 +149,7 @@ static void test_refuses_strings(void **state)
                  cases[i].string);
         refuse(json, 4, EK_ERR_FORMAT, cases[i].what);
     }
+    refuse("{\"\xf0\x9f\x98", 0, EK_ERR_FORMAT, "UTF-8"); /* the last byte would be behind the end */
     refuse("{\"abc", 0, EK_ERR_FORMAT, "closing quote");
     refuse("{\"abc\\", 0, EK_ERR_FORMAT, "escape");
 }
@@ -163,6 +164,7 @@ static void test_refuses_syntax(void **state)
     refuse("{}x", 0, EK_ERR_FORMAT, "more text");
     refuse("{}{}", 0, EK_ERR_FORMAT, "more text");
     refuse("{,}", 0, EK_ERR_FORMAT, "a string");
+    refuse("{," F32("a", "", 0, 4) "}", 4, EK_ERR_FORMAT, "a string");
     refuse("{\"a\"}", 0, EK_ERR_FORMAT, "':'");
     refuse("{\"a\":1}", 0, EK_ERR_FORMAT, "object");
     refuse("{" F32("a", "", 0, 4) ",}", 4, EK_ERR_FORMAT, "a string");
@@ -229,7 +231,7 @@ static void test_refuses_hostile_lengths(void **state)
         bytes[9] = '}';
         ek_safetensors *file;
         assert_int_equal(ek_safetensors_parse(&file, "some.file", bytes, 10), EK_ERR_FORMAT);
-        assert_line("header");
+        assert_line(lengths[i] > 100000000 ? "its first bytes announce" : "");
         assert_null(file);
     }
     for (size_t size = 0; size < 8; size++) {

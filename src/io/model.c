@@ -320,12 +320,24 @@ static ek_status take_notes(ek_net *net, const ek_safetensors *file, const char 
     return EK_OK;
 }
 
+/* A short text can describe a net of any size: none that its file does not fill gets memory. */
+static ek_status check_size(const ek_net *net, const ek_safetensors *file, const char *path)
+{
+    int64_t has = 0, wants = ek_net_float_count(net);
+    for (size_t t = 0; t < file->tensor_count && has < wants; t++)
+        if (ek_dtype_is_float(file->tensors[t].dtype))
+            has += file->tensors[t].count; /* no overflow: the data is in memory */
+    if (has < wants)
+        return ek_fail(EK_ERR_SHAPE, "%s: its net takes %jd numbers, its tensors hold %jd", path, (intmax_t)wants,
+                       (intmax_t)has);
+    return EK_OK;
+}
+
 static ek_status load_model(ek_net **net, const ek_safetensors *file, const char *path)
 {
     EK_TRY(check_version(file, path));
-    *net = ek_net_parse(ek_safetensors_metadata(file, net_key), path);
-    if (!*net)
-        return EK_ERR_FORMAT;
+    EK_TRY(ek_net_read(net, ek_safetensors_metadata(file, net_key), path));
+    EK_TRY(check_size(*net, file, path));
     EK_TRY(ek_net_finish(*net));
     EK_TRY(take_file(*net, file, path));
     return take_notes(*net, file, path);
