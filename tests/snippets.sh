@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Compiles the C in README.md and docs/*.md: each fenced block below a line <!-- example: NAME -->. A block with a main
-# function is linked as a whole program; any other is the body of a function that has the public header.
+# Compiles the C in README.md and docs/*.md: each fenced block below a line <!-- example: NAME -->. A block with a
+# main function is linked as a whole program; any other is the body of a function that has the public header.
 set -eu
 cd "$TMPDIR"
 awk '
@@ -18,10 +18,13 @@ test -s list || {
 warnings='-std=c11 -Wall -Wextra -Wpedantic -Werror -Wno-unused-variable'
 while IFS=: read -r file snippet; do
     if ! grep -q 'int main(' "$snippet"; then
-        { printf '#include <evenkeel.h>\n#include <stdio.h>\n#include <stdlib.h>\nint body(void);\nint body(void)\n{\n'
-          cat "$snippet"
-          printf '    return 0;\n}\nint main(void) { return body(); }\n'; } >whole.c
-        mv whole.c "$snippet"
+        {
+            printf '#include <evenkeel.h>\n#include <stdio.h>\n#include <stdlib.h>\n'
+            printf 'int body(void);\nint body(void)\n{\n'
+            cat "$snippet"
+            printf '    return 0;\n}\nint main(void) { return body(); }\n'
+        } >wrapped
+        mv wrapped "$snippet"
     fi
     if $CC $warnings -I"$ROOT/include" "$snippet" -L"$BUILD" -levenkeel -lm -Wl,-rpath,"$BUILD" -o program 2>log; then
         echo "ok ${file#"$ROOT/"} ${snippet%.c}"
