@@ -127,7 +127,7 @@ static ek_status read_header(ek_idx *idx, ek_idx_kind kind, ek_stream *stream, c
     int count = bytes[3];
     *length = 4 + 4 * (size_t)count;
     EK_TRY(read_exactly(stream, path, bytes + 4, *length - 4));
-    uint32_t extent[MAX_DIMENSIONS];
+    uint32_t extent[MAX_DIMENSIONS] = {0};
     for (int i = 0; i < count; i++) {
         extent[i] = big_endian(bytes + 4 + 4 * i);
         EK_TRY(check_extent(extent[i], i, count, path));
