@@ -300,6 +300,22 @@ static void test_many_misfits_are_counted(void **state)
     assert_true(strlen(ek_error()) < 600);
 }
 
+/* Only whole descriptions are shown. */
+static void test_long_misfits_are_counted(void **state)
+{
+    (void)state;
+    const int64_t absurd[EK_SAFETENSORS_NDIM] = {0, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX};
+    tampered t = begin_tampering();
+    for (size_t i = 0; i < t.count; i++) {
+        t.items[i].ndim = EK_SAFETENSORS_NDIM;
+        t.items[i].dim = absurd;
+        t.items[i].count = 0;
+    }
+    end_tampering(&t, NULL, 0);
+    REFUSE_WEIGHTS(EK_ERR_SHAPE, "; misshapen: 0.weight is [0,9223372036854775807,9223372036854775807",
+                   " where the net has [2,1,3,3], 0.bias is [0,", " where the net has [2] and 12 more");
+}
+
 static void test_wrong_types(void **state)
 {
     (void)state;
@@ -548,6 +564,7 @@ int main(void)
         cmocka_unit_test(test_takes_the_official_librarys_file),
         cmocka_unit_test(test_missing_left_over_and_misshapen),
         cmocka_unit_test(test_many_misfits_are_counted),
+        cmocka_unit_test(test_long_misfits_are_counted),
         cmocka_unit_test(test_wrong_types),
         cmocka_unit_test(test_a_missing_counter_is_zero),
         cmocka_unit_test(test_values_that_are_refused),
