@@ -21,7 +21,7 @@ while IFS=: read -r file snippet; do
         {
             printf '#include <evenkeel.h>\n#include <stdio.h>\n#include <stdlib.h>\n'
             printf 'int body(void);\nint body(void)\n{\n'
-            cat "$snippet"
+            sed 's/^/    /' "$snippet"
             printf '    return 0;\n}\nint main(void) { return body(); }\n'
         } >wrapped
         mv wrapped "$snippet"
