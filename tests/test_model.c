@@ -388,7 +388,8 @@ static void test_bad_values_are_not_saved(void **state)
 {
     (void)state;
     ek_net *net = tiny();
-    float *bias = ek_net_tensor_by_name(net, "0.bias")->data, *var = ek_net_tensor_by_name(net, "1.running_var")->data;
+    float *bias = ek_net_tensor_by_name(net, "0.bias")->data,
+          *var = ek_net_tensor_by_name(net, "1.running_var")->data;
     int64_t *batches = ek_net_tensor_by_name(net, "1.num_batches_tracked")->counter;
     bias[1] = NAN;
     refuse_to_save(net, EK_ERR_NUMERIC, "not saved: element 1 of 0.bias is not finite (nan)");

@@ -18,7 +18,7 @@ struct ek_file_writer {
     char *target;    /* the final name, symbolic links followed */
     char *temporary; /* NULL when the target is written to directly */
     int fd;
-    int error;       /* errno of the first failure, 0 before any */
+    int error; /* errno of the first failure, 0 before any */
 };
 
 static ek_status check_path(const char *path)

@@ -22,7 +22,7 @@ typedef struct ek_json {
     const char *name;    /* of the text, for messages */
     unsigned char *text; /* strings are decoded in place: the text is spoilt by reading it */
     size_t size, at;
-    bool first;          /* just behind an opening bracket */
+    bool first; /* just behind an opening bracket */
 } ek_json;
 
 /* EK_ERR_FORMAT, "NAME: byte 12 of the header: WHAT". */

@@ -27,12 +27,14 @@
     X(EK_DTYPE_F8_E5M2, "F8_E5M2", 1)                                                                                \
     X(EK_DTYPE_F8_E8M0, "F8_E8M0", 1)
 
+/* clang-format off */
 typedef enum ek_dtype {
 #define EK_DTYPE_ENUM(id, name, size) id,
     EK_DTYPE_LIST(EK_DTYPE_ENUM)
 #undef EK_DTYPE_ENUM
     EK_DTYPE_COUNT
 } ek_dtype;
+/* clang-format on */
 
 /* Name and bytes of an element; dtype < EK_DTYPE_COUNT. */
 const char *ek_dtype_name(ek_dtype dtype);

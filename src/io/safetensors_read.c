@@ -276,8 +276,8 @@ static ek_status parse(ek_safetensors *file, const char *name, size_t size)
         return ek_fail(EK_ERR_FORMAT, "%s: no safetensors file: its first bytes announce a header of %ju bytes", name,
                        (uintmax_t)header);
     if (header > size - 8)
-        return ek_fail(EK_ERR_FORMAT, "%s: cut short, or no safetensors file: a header of %ju bytes is announced, "
-                       "%zu are there", name, (uintmax_t)header, size - 8);
+        return ek_fail(EK_ERR_FORMAT, "%s: cut short, or no safetensors file: a header of %ju bytes is announced",
+                       name, (uintmax_t)header);
     ek_json json = {.name = name, .text = file->bytes + 8, .size = (size_t)header};
     if (header == 0 || json.text[0] != '{')
         return ek_json_fail(&json, "no safetensors file: it does not begin with '{'");
