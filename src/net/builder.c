@@ -150,7 +150,8 @@ static ek_status check_options(const ek_layer *layer)
         const ek_option *option = &kind->options[i];
         double value = ek_option_get(option, layer);
         if (!ek_option_allows(option, value))
-            return ek_fail(EK_ERR_ARGUMENT, "%s is %.9g; it must be %s", option->name, value, option->range);
+            return ek_fail(EK_ERR_ARGUMENT, "%s is %.*g; it must be %s", option->name,
+                           option->type == EK_OPTION_FLOAT ? 9 : 10, value, option->range);
     }
     return EK_OK;
 }

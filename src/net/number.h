@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { EK_FLOAT_TEXT = 24 };
+enum { EK_FLOAT_TEXT = 32 };
 
 /* The shortest decimal that reads back as the same finite float: "0.001", "1e-05" as "1e-5", "0". */
 const char *ek_float_text(float value, char buffer[EK_FLOAT_TEXT]);
