@@ -59,10 +59,9 @@ class Worker:
         self.rates, self.disturbed_rates = [], []
         self.process = None
 
-    def start(self, environment):
+    def start(self):
         """Starts it; says why and returns False when it cannot be measured."""
-        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                        env=environment)
+        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         answer = self.process.stdout.readline().split()
         if len(answer) != 3 or answer[0] != "ready":
             print(f"*** {self.label}, {self.threads} threads: NOT MEASURED: no \"ready WORK UNIT\" from "
@@ -78,7 +77,7 @@ class Worker:
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if not answer:
-            sys.exit(f"run.py: {self.label}: the worker has ended")
+            sys.exit(f"run.py: {self.label}, {self.threads} threads: the worker has ended")
         return float(answer)
 
     def calibrate(self, window):
@@ -98,7 +97,7 @@ class Worker:
         rates.append(self.work * self.steps / seconds)
 
     def stop(self):
-        self.process.stdin.close()
+        self.process.kill()
         self.process.wait()
 
     def finish(self):
@@ -122,23 +121,39 @@ def python_with_torch():
     return None, None
 
 
-def workers(options):
-    python, version = python_with_torch()
+def workers(evenkeel, threads, python, version):
+    ours = [evenkeel, "bench", "--threads", str(threads), "--worker"]
+    for kind, label in OURS:
+        yield Worker(kind, "evenkeel", label, threads, ours + [kind])
     if not python:
-        print("*** PyTorch cannot be imported here (python3, /usr/bin/python3): Evenkeel is measured ALONE, "
-              "there is no comparison. Debian's package is python3-torch. ***", file=sys.stderr)
-    for threads in options.threads:
-        ours = [options.evenkeel, "bench", "--threads", str(threads), "--worker"]
-        for kind, label in OURS:
-            yield Worker(kind, "evenkeel", label, threads, ours + [kind])
-        if not python:
-            continue
-        torch = [python, os.path.join(HERE, "torch_worker.py"), "--data", options.data, "--threads", str(threads)]
-        for variant in PYTORCH_VARIANTS:
-            yield Worker("train", "pytorch", f"PyTorch {version} train, {variant}", threads,
-                         torch + ["--variant", variant])
-        yield Worker("predict", "pytorch", f"PyTorch {version} predict, batch 256, frozen", threads,
-                     torch + ["--predict", "256"])
+        return
+    torch = [python, os.path.join(HERE, "torch_worker.py"), "--threads", str(threads)]
+    for variant in PYTORCH_VARIANTS:
+        yield Worker("train", "pytorch", f"PyTorch {version} train, {variant}", threads,
+                     torch + ["--variant", variant])
+    yield Worker("predict", "pytorch", f"PyTorch {version} predict, batch 256, frozen", threads,
+                 torch + ["--predict", "256"])
+
+
+def run(candidates, options):
+    """Measures those that start, interleaved; returns them."""
+    measured = []
+    try:
+        for worker in candidates:
+            if worker.start():
+                measured.append(worker)
+        for worker in measured:
+            worker.calibrate(options.window)
+        for _ in range(options.rounds):
+            for worker in random.sample(measured, len(measured)):
+                time.sleep(0.02)  # the worker before it goes to sleep
+                worker.measure()
+    finally:
+        for worker in measured:
+            worker.stop()
+    for worker in measured:
+        worker.finish()
+    return measured
 
 
 def amount(rate, unit):
@@ -191,7 +206,6 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--evenkeel", default=next(iter(glob.glob(os.path.join(HERE, "../build*/evenkeel"))),
                                                    "build/evenkeel"))
-    parser.add_argument("--data", default="/usr/share/datasets/fashion-mnist", help="for PyTorch")
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--window", type=float, default=0.4, help="seconds")
     parser.add_argument("--threads", help="for example 1,2; default: 1 and as many as there are processors")
@@ -206,25 +220,13 @@ def parse():
 
 def main():
     options = parse()
-    environment = dict(os.environ, EVENKEEL_DATA=options.data) if "EVENKEEL_DATA" not in os.environ else None
+    python, version = python_with_torch()
+    if not python:
+        print("*** PyTorch cannot be imported here (python3, /usr/bin/python3): Evenkeel is measured ALONE, "
+              "there is no comparison. Debian's package is python3-torch. ***", file=sys.stderr)
     measured = []
-    try:
-        for worker in workers(options):
-            if worker.start(environment):
-                measured.append(worker)
-        for worker in measured:
-            worker.calibrate(options.window)
-        for _ in range(options.rounds):
-            for worker in random.sample(measured, len(measured)):
-                time.sleep(0.02)  # the worker before it goes to sleep
-                worker.measure()
-        for worker in measured:
-            worker.stop()
-            worker.finish()
-    except KeyboardInterrupt:
-        for worker in measured:
-            worker.process.kill()
-        sys.exit(130)
+    for threads in options.threads:
+        measured += run(workers(options.evenkeel, threads, python, version), options)
     print(f"{processor_name()}, {len(os.sched_getaffinity(0))} processors; {options.rounds} windows of "
           f"{options.window:g} s each, interleaved")
     table(measured)

@@ -33,8 +33,22 @@ def restart_with_environment(threads):
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **wanted})
 
 
+def find_data():
+    """The folder of Fashion-MNIST, where the library looks for it too."""
+    given = os.environ.get("EVENKEEL_DATA")
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    places = [f"{given}/fashion-mnist", given] if given else []
+    places += [f"{cache}/evenkeel/fashion-mnist", "/usr/share/datasets/fashion-mnist"]
+    for place in places:
+        for end in (".gz", ""):
+            if os.path.exists(f"{place}/train-images-idx3-ubyte{end}"):
+                return place
+    sys.exit(f"torch_worker: no Fashion-MNIST in {', '.join(places)}")
+
+
 def read_idx(torch, path):
-    data = gzip.open(path).read()
+    with gzip.open(f"{path}.gz") if os.path.exists(f"{path}.gz") else open(path, "rb") as file:
+        data = file.read()
     shape = [int.from_bytes(data[4 + 4 * i:8 + 4 * i], "big") for i in range(data[3])]
     return torch.frombuffer(bytearray(data), dtype=torch.uint8, offset=4 + 4 * data[3]).reshape(shape)
 
@@ -137,7 +151,6 @@ def check(torch, images, labels):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="/usr/share/datasets/fashion-mnist")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--variant", choices=VARIANTS, default="hybrid-trace")
     parser.add_argument("--predict", type=int, metavar="BATCH", help="prediction instead of training")
@@ -147,8 +160,9 @@ def main():
 
     import torch
     torch.set_num_threads(options.threads)
-    images = read_idx(torch, f"{options.data}/train-images-idx3-ubyte.gz").unsqueeze(1).float() / 255
-    labels = read_idx(torch, f"{options.data}/train-labels-idx1-ubyte.gz").long()
+    data = find_data()
+    images = read_idx(torch, f"{data}/train-images-idx3-ubyte").unsqueeze(1).float() / 255
+    labels = read_idx(torch, f"{data}/train-labels-idx1-ubyte").long()
     if options.check:
         check(torch, images, labels)
         return
