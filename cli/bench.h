@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT
+ * What evenkeel bench measures: works, each of which runs steps and says how long they took. */
+#ifndef CLI_BENCH_H
+#define CLI_BENCH_H
+
+#include "cli.h"
+
+/* A work that is open: its threads exist, its memory has been touched, and it sleeps until it is run. */
+typedef struct bench_work {
+    double amount;    /* of a step, in units */
+    const char *unit; /* "image", "flop" or "byte" */
+    void *state;
+    double (*run)(void *state, int64_t steps); /* seconds that so many steps took; below 0: a failure */
+    void (*close)(void *state);
+} bench_work;
+
+typedef struct bench_settings {
+    int threads;
+    int batch_size; /* of train and predict; 0: 128 and 256 */
+} bench_settings;
+
+/* A function per file that opens works of a `kind`; false with bench_error set. */
+typedef bool bench_open_function(bench_work *work, const char *kind, const bench_settings *settings);
+bench_open_function bench_open_peak; /* "peak" */
+bench_open_function bench_open_net;  /* "train", "predict" */
+bench_open_function bench_open_norm; /* "bn-forward", "bn-backward" */
+bench_open_function bench_open_loop; /* "bn-forward-loop", "bn-backward-loop" */
+
+/* The data and arrays that works share; freed after the last is closed. */
+void bench_free_images(void);
+void bench_free_arrays(void);
+
+extern char bench_error[512];
+bool bench_fail(const char *message);
+
+/* Runs function(argument, thread) on `threads` threads, returns when all are done; seconds, below 0: no thread. */
+double bench_on_threads(int threads, void (*function)(void *argument, int thread), void *argument);
+
+#endif

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT
+ * What the subcommands share: options and help, messages, output that is checked, JSON, progress.
+ *
+ * A subcommand is a function that returns the exit status: it parses, works, and ends with cli_finish. Results go to
+ * standard output, messages to standard error, one line each. */
+#ifndef CLI_H
+#define CLI_H
+
+#include "evenkeel.h"
+
+#include <stdio.h>
+
+enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
+
+#define CLI_PRINTF(text, first) __attribute__((format(printf, text, first)))
+
+/* ---- Subcommands (main.c lists them) ------------------------------------------------------------------------- */
+
+typedef struct cli_command {
+    const char *name;    /* as it is typed: "train", "data show" */
+    const char *summary; /* half a sentence, for the list of commands */
+    const char *text;    /* what it does, for its own --help; lines end with newlines */
+    const char *example; /* command lines, likewise */
+    int (*run)(const struct cli_command *self, int argc, char **argv); /* argv[0]: the first word after the name */
+} cli_command;
+
+int cli_train(const cli_command *self, int argc, char **argv);
+int cli_eval(const cli_command *self, int argc, char **argv);
+int cli_inspect(const cli_command *self, int argc, char **argv);
+int cli_data(const cli_command *self, int argc, char **argv);
+int cli_bench(const cli_command *self, int argc, char **argv);
+
+/* Runs the one of `commands` (ends with a NULL name) that argv[0] names; `self` is the command they belong to. */
+int cli_dispatch(const cli_command *self, const cli_command *commands, int argc, char **argv);
+
+/* Lists commands for a --help. */
+void cli_print_commands(const cli_command *commands);
+
+/* ---- Options (options.c) -------------------------------------------------------------------------------------- */
+
+/* An option or, when its name does not begin with a dash, an operand. Exactly one target is set and says what the
+ * value must be; a target keeps its value, the default, where the option is not given. */
+typedef struct cli_option {
+    const char *name;  /* "--batch-size", or "MODEL" */
+    const char *value; /* what the help calls the value: "N"; NULL for flags and operands */
+    const char *help;  /* the default in it */
+    char letter;       /* 'o' for -o, 0 for none */
+    bool required;
+    bool *flag;        /* takes no value */
+    const char **text; /* not empty; points into argv */
+    int *integer;      /* low to high */
+    int64_t *count;    /* low to high */
+    uint64_t *seed;    /* any */
+    double *number;    /* low to high */
+    double low, high;
+} cli_option;
+
+enum { CLI_GO = -1 };
+
+/* Parses the words after a command's name into the targets of `options` (ends with a NULL name). CLI_GO, or the exit
+ * status after --help or a wrong word. */
+int cli_parse(const cli_command *self, const cli_option *options, int argc, char **argv);
+
+/* The word among `known` (ends with NULL) that `word` was perhaps meant to be, NULL when none is near. */
+const char *cli_nearest(const char *word, const char *const *known);
+
+enum { CLI_THREADS_MAX = 1024, CLI_COUNT_MAX = 1000000 };
+extern const char cli_exit_text[]; /* for every --help */
+
+/* ---- Output (output.c) ---------------------------------------------------------------------------------------- */
+
+/* Prints "evenkeel NAME: ..." on standard error as one line; the exit status CLI_FAILED, CLI_USAGE. */
+int cli_fail(const cli_command *self, const char *format, ...) CLI_PRINTF(2, 3);
+int cli_usage(const cli_command *self, const char *format, ...) CLI_PRINTF(2, 3);
+void cli_warn(const cli_command *self, const char *format, ...) CLI_PRINTF(2, 3);
+
+/* Writes out what was printed so far; false when that, or something before it, failed. */
+bool cli_flush(void);
+
+/* Ends a command: all output written, or a message and CLI_FAILED; `status` otherwise. */
+int cli_finish(const cli_command *self, int status);
+
+/* Text from files, on one line and without what could steer a terminal. */
+void cli_put_text(const char *text);
+
+/* Values as JSON on standard output; what is not finite becomes null, what is not UTF-8 U+FFFD. */
+void cli_json_string(const char *text);
+void cli_json_number(double value);
+
+/* A line that is rewritten in place while work goes on, on standard error; nothing where that is no terminal. */
+typedef struct cli_progress {
+    bool on, shown;
+    double next; /* when it is due */
+} cli_progress;
+void cli_progress_begin(cli_progress *progress);
+bool cli_progress_due(cli_progress *progress);
+void cli_progress_show(cli_progress *progress, const char *format, ...) CLI_PRINTF(2, 3);
+void cli_progress_clear(cli_progress *progress);
+
+/* Seconds of a clock that only goes forward. */
+double cli_now(void);
+
+/* Interrupts (Ctrl-C, hangup, termination) wait from hold to release, while a file is put in its place. */
+void cli_signals_hold(void);
+void cli_signals_release(void);
+
+/* Whether a file can be written at `path`, found out by creating one of `size` bytes beside it and removing it.
+ * CLI_GO, or CLI_FAILED with a message. */
+int cli_probe_output(const cli_command *self, const char *path, int64_t size);
+
+/* ---- Nets and data (model.c) ---------------------------------------------------------------------------------- */
+
+#define CLI_DATA_DEFAULT "fashion-mnist"
+#define CLI_NET_DEFAULT "bn-lenet"
+
+/* A built-in net, or the net that the text file `name` describes; NULL with a message. */
+ek_net *cli_net_open(const cli_command *self, const char *name);
+
+/* The net in a model file, or where `net_name` is set that net with the file's weights; NULL with a message. */
+ek_net *cli_model_open(const cli_command *self, const char *path, const char *net_name);
+
+/* Trainable numbers of a net. */
+int64_t cli_net_parameters(const ek_net *net);
+
+/* "6x24x24", or "120" for features. */
+const char *cli_shape_text(const ek_layer_info *layer, char text[48]);
+
+/* What a data set is called: its name, the word it was opened by otherwise. */
+const char *cli_data_name(const ek_dataset *dataset, const char *opened_as);
+
+#endif

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT
+ * evenkeel inspect: what is in a model: layers, and what its normalisations have learned. */
+#include "cli.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct inspection {
+    const char *model, *net_name;
+    int layer; /* -1: all */
+    bool json;
+    ek_net *net;
+} inspection;
+
+static const char *const note_keys[] = {"data.name",      "data.digest", "labels",       "train.version",
+                                        "train.samples",  "train.start", "train.epochs", "train.batch_size",
+                                        "train.lr",       "train.seed",  "train.order",  "train.loss",
+                                        "train.accuracy", "val.loss",    "val.accuracy"};
+enum { NOTE_KEYS = sizeof note_keys / sizeof *note_keys };
+
+/* What the roles are called, in the book's words. */
+static const char *role_name(ek_role role)
+{
+    static const char *const names[] = {"weight",          "bias",   "gamma", "beta", "moving mean",
+                                        "moving variance", "batches"};
+    return names[role];
+}
+
+/* The same as one word, for JSON. */
+static const char *role_word(ek_role role)
+{
+    return role == EK_ROLE_MOVING_MEAN  ? "moving_mean"
+           : role == EK_ROLE_MOVING_VAR ? "moving_variance"
+                                        : role_name(role);
+}
+
+typedef struct summary {
+    double least, mean, most;
+} summary;
+
+static summary summarise(const ek_tensor *tensor)
+{
+    summary s = {INFINITY, 0, -INFINITY};
+    for (int64_t i = 0; i < tensor->count; i++) {
+        const double value = (double)tensor->data[i];
+        s.least = value < s.least ? value : s.least;
+        s.most = value > s.most ? value : s.most;
+        s.mean += value / (double)tensor->count;
+    }
+    return s;
+}
+
+/* gamma, beta, moving mean or variance: one value a channel, not a matrix of weights. */
+static bool is_normalisation(const ek_tensor *tensor)
+{
+    return tensor->role != EK_ROLE_WEIGHT && tensor->role != EK_ROLE_BIAS;
+}
+
+static bool wanted(const inspection *n, const ek_tensor *tensor)
+{
+    return n->layer < 0 ? is_normalisation(tensor) : tensor->layer == n->layer;
+}
+
+/* ---- As text -------------------------------------------------------------------------------------------------- */
+
+static void print_layers(const inspection *n)
+{
+    char shape[48];
+    ek_layer_info layer;
+    int64_t macs = 0;
+    char *text = ek_net_text(n->net);
+    if (text) /* its first line is the input's shape */
+        printf("%.*s\n\n", (int)strcspn(text, "\n"), text);
+    free(text);
+    printf("layer  %-32s  %-12s  %10s  %13s\n", "", "output", "parameters", "multiply-adds");
+    for (int i = 0; i < ek_net_layer_count(n->net); i++) {
+        if (ek_net_layer(n->net, i, &layer))
+            continue;
+        macs += layer.macs;
+        printf("%5d  %-32s  %-12s  %10jd  %13jd\n", i, layer.text, cli_shape_text(&layer, shape),
+               (intmax_t)layer.parameters, (intmax_t)layer.macs);
+    }
+    printf("%5s  %-32s  %-12s  %10jd  %13jd\n", "", "an image, forward", "", (intmax_t)cli_net_parameters(n->net),
+           (intmax_t)macs);
+}
+
+static void print_summaries(const inspection *n)
+{
+    printf("\nlayer  %-16s  %8s  %12s  %12s  %12s\n", "", "values", "least", "mean", "greatest");
+    for (int i = 0; i < ek_net_tensor_count(n->net); i++) {
+        const ek_tensor *tensor = ek_net_tensor(n->net, i);
+        if (!wanted(n, tensor))
+            continue;
+        if (tensor->counter) {
+            printf("%5d  %-16s  %8jd\n", tensor->layer, role_name(tensor->role), (intmax_t)*tensor->counter);
+            continue;
+        }
+        const summary s = summarise(tensor);
+        printf("%5d  %-16s  %8jd  %12.6g  %12.6g  %12.6g\n", tensor->layer, role_name(tensor->role),
+               (intmax_t)tensor->count, s.least, s.mean, s.most);
+    }
+}
+
+static void print_notes(const inspection *n)
+{
+    bool first = true;
+    for (int i = 0; i < NOTE_KEYS; i++) {
+        const char *value = ek_net_note(n->net, note_keys[i]);
+        if (!value || !*value)
+            continue;
+        printf("%s%-16s  ", first ? "\n" : "", note_keys[i]);
+        for (; *value; value += strcspn(value, "\n") + (strchr(value, '\n') != NULL)) {
+            char line[256];
+            snprintf(line, sizeof line, "%.*s", (int)strcspn(value, "\n"), value);
+            cli_put_text(line);
+            if (strchr(value, '\n'))
+                fputs(", ", stdout);
+        }
+        putchar('\n');
+        first = false;
+    }
+}
+
+/* Every value of one layer's gamma, beta, moving mean and variance, a row a channel. */
+static void print_channels(const inspection *n)
+{
+    const ek_tensor *columns[8];
+    int count = 0;
+    for (int i = 0; i < ek_net_tensor_count(n->net) && count < 8; i++) {
+        const ek_tensor *tensor = ek_net_tensor(n->net, i);
+        if (tensor->layer == n->layer && tensor->data && is_normalisation(tensor))
+            columns[count++] = tensor;
+    }
+    if (!count)
+        return;
+    printf("\nchannel");
+    for (int c = 0; c < count; c++)
+        printf("  %15s", role_name(columns[c]->role));
+    putchar('\n');
+    for (int64_t row = 0; row < columns[0]->count; row++) {
+        printf("%7jd", (intmax_t)row);
+        for (int c = 0; c < count; c++)
+            printf("  %15.7g", (double)columns[c]->data[row]);
+        putchar('\n');
+    }
+}
+
+static void print_one_layer(const inspection *n)
+{
+    char shape[48];
+    ek_layer_info layer;
+    if (ek_net_layer(n->net, n->layer, &layer))
+        return;
+    printf("layer %d: %s, output %s, %jd parameters\n", n->layer, layer.text, cli_shape_text(&layer, shape),
+           (intmax_t)layer.parameters);
+    for (int i = 0; i < ek_net_tensor_count(n->net); i++) {
+        if (ek_net_tensor(n->net, i)->layer == n->layer) {
+            print_summaries(n);
+            break;
+        }
+    }
+    print_channels(n);
+}
+
+static void print_text(const inspection *n)
+{
+    if (n->layer >= 0) {
+        print_one_layer(n);
+        return;
+    }
+    print_layers(n);
+    print_summaries(n);
+    print_notes(n);
+}
+
+/* ---- As JSON -------------------------------------------------------------------------------------------------- */
+
+static void print_json_layers(const inspection *n)
+{
+    ek_layer_info layer;
+    const char *separator = "";
+    printf(",\n \"layers\": [");
+    for (int i = 0; i < ek_net_layer_count(n->net); i++) {
+        if (ek_net_layer(n->net, i, &layer) || (n->layer >= 0 && n->layer != i))
+            continue;
+        printf("%s\n  {\"layer\": %d, \"text\": ", separator, i);
+        cli_json_string(layer.text);
+        printf(layer.h ? ", \"output\": [%d, %d, %d]" : ", \"output\": [%d]", layer.c, layer.h, layer.w);
+        printf(", \"parameters\": %jd, \"multiply_adds\": %jd}", (intmax_t)layer.parameters, (intmax_t)layer.macs);
+        separator = ",";
+    }
+    putchar(']');
+}
+
+/* Weights are summed up; all values of a normalisation are there, and all of a layer that was asked for. */
+static void print_json_tensor(const inspection *n, const ek_tensor *tensor)
+{
+    const summary s = tensor->data ? summarise(tensor) : (summary){0};
+    printf("{\"name\": ");
+    cli_json_string(tensor->name);
+    printf(", \"layer\": %d, \"role\": \"%s\", \"trainable\": %s, \"shape\": [", tensor->layer,
+           role_word(tensor->role), tensor->trainable ? "true" : "false");
+    for (int d = 0; d < tensor->ndim; d++)
+        printf("%s%jd", d ? ", " : "", (intmax_t)tensor->dim[d]);
+    putchar(']');
+    if (tensor->counter) {
+        printf(", \"values\": [%jd]}", (intmax_t)*tensor->counter);
+        return;
+    }
+    const double numbers[] = {s.least, s.mean, s.most};
+    static const char *const names[] = {"least", "mean", "greatest"};
+    for (int i = 0; i < 3; i++) {
+        printf(", \"%s\": ", names[i]);
+        cli_json_number(numbers[i]);
+    }
+    if (is_normalisation(tensor) || n->layer >= 0) {
+        printf(", \"values\": [");
+        for (int64_t i = 0; i < tensor->count; i++) {
+            fputs(i ? ", " : "", stdout);
+            cli_json_number((double)tensor->data[i]);
+        }
+        putchar(']');
+    }
+    putchar('}');
+}
+
+static void print_json(const inspection *n)
+{
+    const char *separator = "";
+    printf("{\"model\": ");
+    cli_json_string(n->model);
+    printf(",\n \"parameters\": %jd", (intmax_t)cli_net_parameters(n->net));
+    print_json_layers(n);
+    printf(",\n \"tensors\": [");
+    for (int i = 0; i < ek_net_tensor_count(n->net); i++) {
+        const ek_tensor *tensor = ek_net_tensor(n->net, i);
+        if (n->layer >= 0 && tensor->layer != n->layer)
+            continue;
+        printf("%s\n  ", separator);
+        print_json_tensor(n, tensor);
+        separator = ",";
+    }
+    printf("],\n \"notes\": {");
+    separator = "";
+    for (int i = 0; i < NOTE_KEYS; i++) {
+        const char *value = ek_net_note(n->net, note_keys[i]);
+        if (!value)
+            continue;
+        printf("%s\n  \"%s\": ", separator, note_keys[i]);
+        cli_json_string(value);
+        separator = ",";
+    }
+    printf("}}\n");
+}
+
+/* ---- All of it ------------------------------------------------------------------------------------------------ */
+
+int cli_inspect(const cli_command *self, int argc, char **argv)
+{
+    inspection n = {.layer = -1};
+    const cli_option options[] = {
+        {"MODEL", .text = &n.model, .required = true, .help = "a file that 'evenkeel train --out' wrote"},
+        {"--layer", .value = "N", .integer = &n.layer, .low = 0, .high = CLI_COUNT_MAX,
+         .help = "this layer alone, every value of a normalisation"},
+        {"--net", .value = "NAME|FILE", .text = &n.net_name,
+         .help = "for weights alone, as PyTorch saves them: the net they belong to"},
+        {"--json", .flag = &n.json, .help = "print JSON"},
+        {.name = NULL},
+    };
+    int status = cli_parse(self, options, argc, argv);
+    if (status != CLI_GO)
+        return status;
+    n.net = cli_model_open(self, n.model, n.net_name);
+    if (!n.net)
+        return CLI_FAILED;
+    status = CLI_DONE;
+    if (n.layer >= ek_net_layer_count(n.net))
+        status = cli_fail(self, "--layer: %s has layers 0 to %d", n.model, ek_net_layer_count(n.net) - 1);
+    else if (n.json)
+        print_json(&n);
+    else
+        print_text(&n);
+    ek_net_free(n.net);
+    return cli_finish(self, status);
+}

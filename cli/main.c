@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT
+ * The command: its list of subcommands, --help and --version. */
+#define _GNU_SOURCE
+#include "cli.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+static const cli_command self = {.name = ""};
+
+static const cli_command commands[] = {
+    {.name = "train",
+     .summary = "train a net on a data set",
+     .text = "Trains a net by cross-entropy and stochastic gradient descent, and validates it on the test images\n"
+             "after every epoch. The defaults are those of d2l, section 8.5.\n",
+     .example = "  evenkeel train --epochs 3 --out model.safetensors\n",
+     .run = cli_train},
+    {.name = "eval",
+     .summary = "loss, accuracy and confusion matrix of a model",
+     .text = "Evaluates a model on the images of a data set: loss, accuracy, each class, and which class was taken\n"
+             "for which.\n",
+     .example = "  evenkeel eval model.safetensors\n",
+     .run = cli_eval},
+    {.name = "inspect",
+     .summary = "layers, parameters and statistics of a model",
+     .text = "Shows the layers of a model and what its normalisations have learned: gamma, beta, moving mean and\n"
+             "moving variance.\n",
+     .example = "  evenkeel inspect model.safetensors --layer 1\n",
+     .run = cli_inspect},
+    {.name = "data", .summary = "fetch a data set, describe it, show its images", .run = cli_data},
+    {.name = "bench",
+     .summary = "how fast this machine trains and predicts",
+     .text =
+         "Measures training and prediction of bn-lenet and batch norm alone, with one thread and with all\n"
+         "processors, against what the processor could do. All are run in turn, in short windows in random\n"
+         "order, so that a machine whose speed drifts is no judge. Other work on the machine spoils the numbers.\n",
+     .example = "  evenkeel bench --threads 1\n",
+     .run = cli_bench},
+    {.name = NULL},
+};
+
+void cli_print_commands(const cli_command *list)
+{
+    for (; list->name; list++) {
+        const char *last = strrchr(list->name, ' ');
+        printf("  %-10s%s\n", last ? last + 1 : list->name, list->summary);
+    }
+}
+
+int cli_dispatch(const cli_command *parent, const cli_command *list, int argc, char **argv)
+{
+    enum { MOST = 8 };
+    const char *names[MOST + 1] = {NULL};
+    for (int i = 0; list[i].name && i < MOST; i++) {
+        const char *last = strrchr(list[i].name, ' ');
+        names[i] = last ? last + 1 : list[i].name;
+        if (!strcmp(names[i], argv[0]))
+            return list[i].run(&list[i], argc - 1, argv + 1);
+    }
+    const char *what = argv[0][0] == '-' ? "option" : "command";
+    const char *nearest = cli_nearest(argv[0], names);
+    if (nearest)
+        return cli_usage(parent, "there is no %s '%s'; did you mean '%s'?", what, argv[0], nearest);
+    return cli_usage(parent, "there is no %s '%s'; 'evenkeel%s%s --help' lists them", what, argv[0],
+                     *parent->name ? " " : "", parent->name);
+}
+
+static int print_help(void)
+{
+    printf("Usage: evenkeel COMMAND [OPTION ...]\n\n"
+           "Trains, checks and ships batch-normalised convolutional networks.\n\n");
+    cli_print_commands(commands);
+    printf("\n  --help    this text; 'evenkeel COMMAND --help' explains a command\n"
+           "  --version\n\n"
+           "Environment:\n"
+           "  EVENKEEL_DATA   folder with data sets, searched first\n"
+           "  EVENKEEL_CPU    instruction set to use: avx512, avx2, neon or baseline\n\n"
+           "Example:\n"
+           "  evenkeel train --out model.safetensors && evenkeel eval model.safetensors\n\n%s",
+           cli_exit_text);
+    return cli_finish(&self, CLI_DONE);
+}
+
+/* A closed standard stream would lend its number to the first file opened, and results would land in that file. */
+static void occupy_standard_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)!open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY); /* takes the lowest number: fd */
+}
+
+int main(int argc, char **argv)
+{
+    occupy_standard_streams();
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of output like others: said, and exit status 1 */
+    if (argc < 2)
+        return cli_usage(&self, "which command? 'evenkeel --help' lists them");
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
+        return print_help();
+    if (!strcmp(argv[1], "--version")) {
+        printf("evenkeel %s\n", ek_version());
+        return cli_finish(&self, CLI_DONE);
+    }
+    return cli_dispatch(&self, commands, argc - 1, argv + 1);
+}

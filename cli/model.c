@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT
+ * Opening nets and models by what the user typed, and words for them. */
+#include "cli.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NET_TEXT_MAX = 1 << 20 };
+
+static bool is_builtin(const char *name)
+{
+    for (int i = 0; ek_net_builtin_name(i); i++)
+        if (!strcmp(ek_net_builtin_name(i), name))
+            return true;
+    return false;
+}
+
+/* There is neither such a net nor such a file. */
+static void say_unknown(const cli_command *self, const char *name)
+{
+    enum { MOST = 16 };
+    const char *names[MOST + 1] = {NULL};
+    char list[256] = "";
+    for (int i = 0; ek_net_builtin_name(i) && i < MOST; i++) {
+        const size_t length = strlen(list);
+        names[i] = ek_net_builtin_name(i);
+        snprintf(list + length, sizeof list - length, "%s%s", i ? ", " : "", names[i]);
+    }
+    const char *nearest = cli_nearest(name, names);
+    if (nearest)
+        cli_fail(self, "--net: there is neither a net nor a file '%s'; did you mean '%s'?", name, nearest);
+    else
+        cli_fail(self, "--net: there is neither a net nor a file '%s'; built in are %s", name, list);
+}
+
+/* The text of a net file, to free; NULL with a message. */
+static char *read_net_text(const cli_command *self, const char *path)
+{
+    FILE *file = fopen(path, "r");
+    if (!file) {
+        if (errno == ENOENT || errno == ENOTDIR)
+            say_unknown(self, path);
+        else
+            cli_fail(self, "%s: cannot be opened: %s", path, strerror(errno));
+        return NULL;
+    }
+    char *text = malloc(NET_TEXT_MAX + 1);
+    const size_t length = text ? fread(text, 1, NET_TEXT_MAX + 1, file) : 0;
+    const char *fault = !text                             ? "out of memory"
+                        : ferror(file)                    ? strerror(errno)
+                        : length > NET_TEXT_MAX           ? "longer than any net's text (1 MiB)"
+                        : memchr(text, 0, length) != NULL ? "not a net's text: it has a zero byte"
+                                                          : NULL;
+    fclose(file);
+    if (fault) {
+        cli_fail(self, "%s: %s", path, fault);
+        free(text);
+        return NULL;
+    }
+    text[length] = 0;
+    return text;
+}
+
+ek_net *cli_net_open(const cli_command *self, const char *name)
+{
+    ek_net *net = NULL;
+    if (is_builtin(name)) {
+        net = ek_net_builtin(name);
+    } else {
+        char *text = read_net_text(self, name);
+        if (!text)
+            return NULL;
+        net = ek_net_parse(text, name);
+        free(text);
+    }
+    if (net && ek_net_tensor_count(net) > 0)
+        return net;
+    cli_fail(self, "%s", net && !ek_net_layer_count(net) ? "a net without layers" : ek_error());
+    ek_net_free(net);
+    return NULL;
+}
+
+ek_net *cli_model_open(const cli_command *self, const char *path, const char *net_name)
+{
+    ek_net *net = net_name ? cli_net_open(self, net_name) : NULL;
+    if (net_name && !net)
+        return NULL;
+    const ek_status status = net_name ? ek_net_load_weights(net, path) : ek_net_load(&net, path);
+    if (!status)
+        return net;
+    cli_fail(self, "%s", ek_error());
+    ek_net_free(net);
+    return NULL;
+}
+
+int64_t cli_net_parameters(const ek_net *net)
+{
+    int64_t parameters = 0;
+    ek_layer_info info;
+    for (int i = 0; i < ek_net_layer_count(net); i++)
+        if (!ek_net_layer(net, i, &info))
+            parameters += info.parameters;
+    return parameters;
+}
+
+const char *cli_shape_text(const ek_layer_info *layer, char text[48])
+{
+    if (layer->h)
+        snprintf(text, 48, "%dx%dx%d", layer->c, layer->h, layer->w);
+    else
+        snprintf(text, 48, "%d", layer->c);
+    return text;
+}
+
+const char *cli_data_name(const ek_dataset *dataset, const char *opened_as)
+{
+    ek_dataset_info info;
+    ek_dataset_get_info(dataset, &info);
+    return *info.name ? info.name : opened_as;
+}

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT
+ * Messages, results that are checked to have been written, JSON values, and the progress line. */
+#define _GNU_SOURCE
+#include "cli.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- Messages ------------------------------------------------------------------------------------------------- */
+
+/* File names and file contents reach messages: one line stays one line, and no byte steers the terminal. */
+static void make_plain(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            *text = '?';
+}
+
+static void say(const cli_command *self, const char *before, const char *format, va_list arguments)
+{
+    char text[2048];
+    vsnprintf(text, sizeof text, format, arguments);
+    make_plain(text);
+    fflush(stdout); /* where both are the same terminal, in order */
+    fprintf(stderr, "evenkeel%s%s: %s%s\n", *self->name ? " " : "", self->name, before, text);
+}
+
+int cli_fail(const cli_command *self, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    say(self, "", format, arguments);
+    va_end(arguments);
+    return CLI_FAILED;
+}
+
+int cli_usage(const cli_command *self, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    say(self, "", format, arguments);
+    va_end(arguments);
+    return CLI_USAGE;
+}
+
+void cli_warn(const cli_command *self, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    say(self, "warning: ", format, arguments);
+    va_end(arguments);
+}
+
+static int output_error; /* errno of the first flush that failed */
+
+bool cli_flush(void)
+{
+    errno = 0;
+    if (fflush(stdout) && !output_error)
+        output_error = errno;
+    return !ferror(stdout);
+}
+
+int cli_finish(const cli_command *self, int status)
+{
+    if (cli_flush() || status != CLI_DONE)
+        return status; /* a failure has had its line */
+    return cli_fail(self, "standard output: %s", output_error ? strerror(output_error) : "cannot be written");
+}
+
+/* ---- Text and JSON -------------------------------------------------------------------------------------------- */
+
+void cli_put_text(const char *text)
+{
+    for (; *text; text++)
+        putchar((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text);
+}
+
+/* Length of the UTF-8 sequence at `text`, 0 when it is none (RFC 3629: shortest form, no surrogates). */
+static int utf8_length(const unsigned char *text)
+{
+    const unsigned char lead = text[0];
+    const int length = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
+    for (int i = 1; i < length; i++)
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+    const bool wrong = (lead == 0xe0 && text[1] < 0xa0) || (lead == 0xed && text[1] > 0x9f) ||
+                       (lead == 0xf0 && text[1] < 0x90) || (lead == 0xf4 && text[1] > 0x8f);
+    return wrong ? 0 : length;
+}
+
+void cli_json_string(const char *text)
+{
+    putchar('"');
+    for (const unsigned char *at = (const unsigned char *)text; *at;) {
+        const int length = utf8_length(at);
+        if (length == 0)
+            fputs("\\ufffd", stdout);
+        else if (*at < 0x20)
+            printf("\\u%04x", *at);
+        else if (*at == '"' || *at == '\\')
+            printf("\\%c", *at);
+        else
+            fwrite(at, 1, (size_t)length, stdout);
+        at += length ? length : 1;
+    }
+    putchar('"');
+}
+
+void cli_json_number(double value)
+{
+    if (isfinite(value))
+        printf("%.9g", value);
+    else
+        fputs("null", stdout);
+}
+
+/* ---- Progress ------------------------------------------------------------------------------------------------- */
+
+static const double progress_interval = 0.1; /* seconds */
+
+double cli_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+void cli_progress_begin(cli_progress *progress)
+{
+    const char *terminal = getenv("TERM");
+    *progress = (cli_progress){.on = isatty(STDERR_FILENO) && terminal && strcmp(terminal, "dumb") != 0};
+}
+
+bool cli_progress_due(cli_progress *progress)
+{
+    return progress->on && cli_now() >= progress->next;
+}
+
+void cli_progress_show(cli_progress *progress, const char *format, ...)
+{
+    char text[256];
+    struct winsize window = {0};
+    va_list arguments;
+    if (!progress->on)
+        return;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    make_plain(text);
+    /* One column stays free: a full line would wrap, and could not be rewritten. */
+    const int columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &window) || window.ws_col < 2 ? 80 : window.ws_col;
+    fprintf(stderr, "\r%.*s\033[K", columns - 1, text);
+    fflush(stderr);
+    progress->shown = true;
+    progress->next = cli_now() + progress_interval;
+}
+
+void cli_progress_clear(cli_progress *progress)
+{
+    if (progress->shown)
+        fputs("\r\033[K", stderr);
+    progress->shown = false;
+}
+
+/* ---- Files ---------------------------------------------------------------------------------------------------- */
+
+static sigset_t signals_before;
+
+void cli_signals_hold(void)
+{
+    sigset_t held;
+    sigemptyset(&held);
+    sigaddset(&held, SIGINT);
+    sigaddset(&held, SIGTERM);
+    sigaddset(&held, SIGHUP);
+    sigprocmask(SIG_BLOCK, &held, &signals_before);
+}
+
+void cli_signals_release(void)
+{
+    sigprocmask(SIG_SETMASK, &signals_before, NULL);
+}
+
+/* The errno that stands in the way of a file of `size` bytes beside `target`, 0 for none. */
+static int try_file_beside(const char *target, int64_t size)
+{
+    char name[PATH_MAX + 16];
+    snprintf(name, sizeof name, "%s.tmp-XXXXXX", target);
+    cli_signals_hold();
+    const int fd = mkstemp(name);
+    int error = fd < 0 ? errno : 0;
+    if (fd >= 0) {
+        error = posix_fallocate(fd, 0, size);
+        if (error == EOPNOTSUPP || error == EINVAL)
+            error = 0; /* this file system cannot tell */
+        close(fd);
+        unlink(name);
+    }
+    cli_signals_release();
+    return error;
+}
+
+int cli_probe_output(const cli_command *self, const char *path, int64_t size)
+{
+    struct stat info;
+    char target[PATH_MAX];
+    int error = 0;
+    if (strlen(path) >= sizeof target)
+        return cli_fail(self, "%.60s...: cannot be written: %s", path, strerror(ENAMETOOLONG));
+    strcpy(target, path);
+    if (stat(path, &info) == 0) {
+        if (S_ISDIR(info.st_mode))
+            return cli_fail(self, "%s: a folder; give the name of a file", path);
+        if (access(path, W_OK) || (S_ISREG(info.st_mode) && !realpath(path, target)))
+            error = errno;
+        else if (S_ISREG(info.st_mode))
+            error = try_file_beside(target, size);
+    } else if (errno != ENOENT) {
+        error = errno;
+    } else if (lstat(path, &info) == 0) {
+        return cli_fail(self, "%s: a symbolic link to what does not exist", path);
+    } else if ((error = try_file_beside(target, size)) == ENOENT) {
+        return cli_fail(self, "%s: cannot be written: its folder does not exist", path);
+    }
+    return error ? cli_fail(self, "%s: cannot be written: %s", path, strerror(error)) : CLI_GO;
+}

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT
+ * evenkeel train: a net, a data set, and a line per epoch. */
+#include "cli.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct settings {
+    const char *data, *net, *init, *out;
+    int epochs, batch_size, threads;
+    double lr;
+    uint64_t seed;
+    bool no_shuffle, quiet, verbose;
+} settings;
+
+typedef struct training {
+    const cli_command *self;
+    const settings *set;
+    ek_net *net;
+    ek_dataset *train, *val;
+    ek_dataset_info train_info, val_info;
+    cli_progress progress;
+    bool output_failed;
+    ek_fit_event last; /* epoch */
+} training;
+
+/* ---- While it trains ------------------------------------------------------------------------------------------ */
+
+static double images_per_second(const training *t, const ek_fit_event *event)
+{
+    const double images = event->kind == EK_EVENT_EPOCH
+                              ? (double)t->train_info.count
+                              : (double)t->train_info.count * (double)event->step / (double)event->steps;
+    return event->seconds > 0 ? images / event->seconds : 0;
+}
+
+static void show_step(training *t, const ek_fit_event *event)
+{
+    char bar[21];
+    const double done = (double)event->step / (double)event->steps;
+    if (!cli_progress_due(&t->progress))
+        return;
+    for (int i = 0; i < 20; i++)
+        bar[i] = i < (int)(20 * done) ? '#' : '.';
+    bar[20] = 0;
+    cli_progress_show(&t->progress, "epoch %d/%d %s %3.0f %%  loss %.4f  accuracy %.3f  %.0f images/s", event->epoch,
+                      event->epochs, bar, 100 * done, event->loss, event->accuracy, images_per_second(t, event));
+}
+
+static void show_epoch(training *t, const ek_fit_event *event)
+{
+    cli_progress_clear(&t->progress);
+    t->last = *event;
+    if (t->set->quiet)
+        return;
+    printf("%5d  %10.4f  %9.4f  %8.4f  %7.4f  %7.2f  %8.0f\n", event->epoch, event->loss, event->accuracy,
+           event->val_loss, event->val_accuracy, event->seconds, images_per_second(t, event));
+    t->output_failed = !cli_flush();
+}
+
+/* A broken standard output ends a training of which nothing would be left; a model that is to be saved is worth more
+ * than its log. */
+static int on_event(void *user, const ek_fit_event *event)
+{
+    training *t = user;
+    if (event->kind == EK_EVENT_STEP)
+        show_step(t, event);
+    else
+        show_epoch(t, event);
+    return t->output_failed && !t->set->out;
+}
+
+/* ---- Before --------------------------------------------------------------------------------------------------- */
+
+static int open_net(training *t)
+{
+    const settings *set = t->set;
+    t->net = cli_net_open(t->self, set->net);
+    if (!t->net)
+        return CLI_FAILED;
+    if (set->init ? ek_net_load_weights(t->net, set->init) : ek_net_init(t->net, EK_INIT_XAVIER, set->seed))
+        return cli_fail(t->self, "%s", ek_error());
+    return CLI_GO;
+}
+
+static int open_data(training *t)
+{
+    if (ek_dataset_open(&t->train, t->set->data, EK_SPLIT_TRAIN) ||
+        ek_dataset_open(&t->val, t->set->data, EK_SPLIT_TEST))
+        return cli_fail(t->self, "%s", ek_error());
+    ek_dataset_get_info(t->train, &t->train_info);
+    ek_dataset_get_info(t->val, &t->val_info);
+    return CLI_GO;
+}
+
+/* So that a wrong --out is told before the training, not after. */
+static int probe_out(const training *t)
+{
+    const int64_t notes_and_header = 65536;
+    int64_t values = 0;
+    for (int i = 0; i < ek_net_tensor_count(t->net); i++)
+        values += ek_net_tensor(t->net, i)->count;
+    return cli_probe_output(t->self, t->set->out, (int64_t)sizeof(float) * values + notes_and_header);
+}
+
+static void print_verbose(const training *t)
+{
+    char *text = ek_net_text(t->net);
+    printf("instruction set %s; %d threads of %d processors\n", ek_cpu() ? ek_cpu() : "?", t->set->threads,
+           ek_cpu_count());
+    fputs("data in ", stdout);
+    cli_put_text(t->train_info.path);
+    printf("\ntraining data %s\nvalidation data %s\n", t->train_info.digest, t->val_info.digest);
+    printf("batch size %d, learning rate %g, seed %ju, %s\n", t->set->batch_size, t->set->lr, (uintmax_t)t->set->seed,
+           t->set->no_shuffle ? "file order" : "shuffled");
+    if (text)
+        fputs(text, stdout);
+    free(text);
+}
+
+static void print_beginning(const training *t)
+{
+    const settings *set = t->set;
+    if (set->quiet)
+        return;
+    if (set->verbose)
+        print_verbose(t);
+    cli_put_text(set->net);
+    printf(", %jd parameters, on ", (intmax_t)cli_net_parameters(t->net));
+    cli_put_text(cli_data_name(t->train, set->data));
+    printf(": %jd images, %jd for validation; %d thread%s%s\n", (intmax_t)t->train_info.count,
+           (intmax_t)t->val_info.count, set->threads, set->threads == 1 ? "" : "s",
+           set->out ? "" : "; the model will not be kept (no --out)");
+    printf("epoch  train loss  train acc  val loss  val acc  seconds  images/s\n");
+}
+
+/* ---- After ---------------------------------------------------------------------------------------------------- */
+
+static ek_status note(ek_net *net, const char *key, const char *format, ...) CLI_PRINTF(3, 4);
+static ek_status note(ek_net *net, const char *key, const char *format, ...)
+{
+    char value[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(value, sizeof value, format, arguments);
+    va_end(arguments);
+    return ek_net_set_note(net, key, value);
+}
+
+/* The classes in words, one a line. */
+static ek_status note_labels(ek_net *net, const ek_dataset *dataset, int classes)
+{
+    char value[256 * 64] = "";
+    size_t length = 0;
+    for (int i = 0; i < classes && length < sizeof value; i++) {
+        const int put =
+            snprintf(value + length, sizeof value - length, "%s%s", i ? "\n" : "", ek_dataset_label_text(dataset, i));
+        length += put > 0 ? (size_t)put : 0;
+    }
+    return ek_net_set_note(net, "labels", value);
+}
+
+/* What a reader of the model file should know about it: its data, its recipe, how far it came. */
+static ek_status note_all(const training *t)
+{
+    const settings *set = t->set;
+    const ek_fit_event *last = &t->last;
+    ek_net *net = t->net;
+    ek_status status = note(net, "data.name", "%s", t->train_info.name);
+    status = status ? status : note(net, "data.digest", "%s", t->train_info.digest);
+    status = status ? status : note_labels(net, t->train, t->train_info.classes);
+    status = status ? status : note(net, "train.version", "evenkeel %s", ek_version());
+    status = status ? status : note(net, "train.samples", "%jd", (intmax_t)t->train_info.count);
+    status = status ? status : note(net, "train.start", "%s", set->init ? "given weights" : "xavier");
+    status = status ? status : note(net, "train.epochs", "%d", set->epochs);
+    status = status ? status : note(net, "train.batch_size", "%d", set->batch_size);
+    status = status ? status : note(net, "train.lr", "%.9g", set->lr);
+    status = status ? status : note(net, "train.seed", "%ju", (uintmax_t)set->seed);
+    status = status ? status : note(net, "train.order", "%s", set->no_shuffle ? "file" : "shuffled");
+    status = status ? status : note(net, "train.loss", "%.9g", last->loss);
+    status = status ? status : note(net, "train.accuracy", "%.9g", last->accuracy);
+    status = status ? status : note(net, "val.loss", "%.9g", last->val_loss);
+    return status ? status : note(net, "val.accuracy", "%.9g", last->val_accuracy);
+}
+
+static int save(const training *t)
+{
+    if (!t->set->out)
+        return CLI_DONE;
+    cli_signals_hold();
+    ek_status status = note_all(t);
+    if (!status)
+        status = ek_net_save(t->net, t->set->out);
+    cli_signals_release();
+    if (status)
+        return cli_fail(t->self, "%s", ek_error());
+    if (!t->set->quiet) {
+        fputs("saved ", stdout);
+        cli_put_text(t->set->out);
+        putchar('\n');
+    }
+    return CLI_DONE;
+}
+
+/* ---- All of it ------------------------------------------------------------------------------------------------ */
+
+static int train(training *t)
+{
+    const settings *set = t->set;
+    int status = open_net(t);
+    if (status == CLI_GO && set->out)
+        status = probe_out(t);
+    if (status == CLI_GO)
+        status = open_data(t);
+    if (status != CLI_GO)
+        return status;
+    print_beginning(t);
+    t->output_failed = !cli_flush();
+    if (!set->quiet)
+        cli_progress_begin(&t->progress);
+    const ek_fit_options options = {.epochs = set->epochs,
+                                    .batch_size = set->batch_size,
+                                    .lr = (float)set->lr,
+                                    .seed = set->seed,
+                                    .no_shuffle = set->no_shuffle,
+                                    .threads = set->threads,
+                                    .on_event = on_event,
+                                    .user = t};
+    const ek_status trained = ek_fit(t->net, t->train, t->val, &options);
+    cli_progress_clear(&t->progress);
+    if (trained == EK_ERR_STOPPED)
+        return CLI_DONE; /* by the failed output, which cli_finish reports */
+    return trained ? cli_fail(t->self, "%s", ek_error()) : save(t);
+}
+
+int cli_train(const cli_command *self, int argc, char **argv)
+{
+    settings set = {.data = CLI_DATA_DEFAULT,
+                    .net = CLI_NET_DEFAULT,
+                    .epochs = 10,
+                    .batch_size = 128,
+                    .lr = 0.1,
+                    .threads = ek_cpu_count()};
+    const cli_option options[] = {
+        {"--data", .value = "NAME|DIR", .text = &set.data, .help = "data set or folder of IDX files (fashion-mnist)"},
+        {"--net", .value = "NAME|FILE", .text = &set.net,
+         .help = "lenet, bn-lenet, bn-lenet-scratch, or a net as text (bn-lenet)"},
+        {"--init", .value = "FILE", .text = &set.init, .help = "start from these weights, safetensors (Xavier)"},
+        {"--epochs", .value = "N", .integer = &set.epochs, .low = 1, .high = CLI_COUNT_MAX, .help = "(10)"},
+        {"--batch-size", .value = "N", .integer = &set.batch_size, .low = 1, .high = CLI_COUNT_MAX,
+         .help = "images in a step; the last of an epoch may have fewer (128)"},
+        {"--lr", .value = "X", .number = &set.lr, .low = 1e-12, .high = 1e6, .help = "learning rate (0.1)"},
+        {"--seed", .value = "N", .seed = &set.seed, .help = "of first weights and shuffling (0)"},
+        {"--no-shuffle", .flag = &set.no_shuffle, .help = "take the images in file order"},
+        {"--threads", .value = "N", .integer = &set.threads, .low = 1, .high = CLI_THREADS_MAX,
+         .help = "the model does not depend on it (all processors)"},
+        {"--out", .letter = 'o', .value = "FILE", .text = &set.out, .help = "save the trained model here"},
+        {"--quiet", .flag = &set.quiet, .help = "print nothing but errors"},
+        {"--verbose", .flag = &set.verbose, .help = "print instruction set, data and net first"},
+        {.name = NULL},
+    };
+    const int status = cli_parse(self, options, argc, argv);
+    if (status != CLI_GO)
+        return status;
+    training t = {.self = self, .set = &set};
+    const int result = train(&t);
+    ek_dataset_free(t.train);
+    ek_dataset_free(t.val);
+    ek_net_free(t.net);
+    return cli_finish(self, result);
+}
