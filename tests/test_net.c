@@ -158,6 +158,7 @@ static void test_options(void **state)
     ek_net_batchnorm(net, &(ek_batchnorm_options){.no_affine = true, .no_tracking = true});
     ek_net_layernorm(net, NULL);
     ek_net_layernorm(net, &(ek_layernorm_options){.eps = 0.5f, .no_affine = true});
+    ek_net_layernorm(net, &(ek_layernorm_options){0});
     assert_int_equal(ek_net_check(net), EK_OK);
     const ek_layer *l = net->layers;
     assert_true(l[0].o.batchnorm.eps == 1e-5f && l[0].o.batchnorm.momentum == 0.1f);
@@ -170,6 +171,7 @@ static void test_options(void **state)
     assert_true(!l[2].o.batchnorm.affine && !l[2].o.batchnorm.tracking);
     assert_true(l[3].o.layernorm.eps == 1e-5f && l[3].o.layernorm.affine);
     assert_true(l[4].o.layernorm.eps == 0.5f && !l[4].o.layernorm.affine);
+    assert_true(l[5].o.layernorm.eps == 1e-5f && l[5].o.layernorm.affine);
     /* gamma and beta that are held do not train, and a layer's parameters are those that train */
     const int64_t parameters[] = {4, 0, 0, 48, 0};
     for (int i = 0; i < 5; i++) {

@@ -7,13 +7,11 @@
 
 #include <stdio.h>
 
-/* The sentence of the first failure is what the net's next use reports. */
+/* The net's next use reports this failure: no call builds on a net that is marked already. */
 static ek_status mark(ek_net *net, ek_status status)
 {
-    if (!net->status) {
-        net->status = status;
-        snprintf(net->message, sizeof net->message, "%s", ek_error());
-    }
+    net->status = status;
+    snprintf(net->message, sizeof net->message, "%s", ek_error());
     return status;
 }
 
