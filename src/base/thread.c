@@ -163,7 +163,8 @@ void ek_pool_run(ek_pool *pool, ek_pool_function *function, void *argument)
 
 struct ek_share {
     _Alignas(CACHE_LINE) atomic_llong next;
-    int64_t end;
+    int64_t begin, end;
+    bool backwards;
 };
 
 ek_share *ek_share_new(int threads)
@@ -179,8 +180,10 @@ void ek_share_free(ek_share *share)
 void ek_share_start(ek_share *share, int threads, int64_t count)
 {
     for (int t = 0; t < threads; t++) {
-        atomic_store_explicit(&share[t].next, count * t / threads, memory_order_relaxed);
+        share[t].begin = count * t / threads;
         share[t].end = count * (t + 1) / threads;
+        share[t].backwards = !share[t].backwards;
+        atomic_store_explicit(&share[t].next, share[t].begin, memory_order_relaxed);
     }
 }
 
@@ -192,7 +195,7 @@ int64_t ek_share_next(ek_share *share, int threads, int thread)
             continue;
         int64_t item = atomic_fetch_add_explicit(&owner->next, 1, memory_order_relaxed);
         if (item < owner->end)
-            return item;
+            return owner->backwards ? owner->begin + owner->end - 1 - item : item;
     }
     return -1;
 }

@@ -49,7 +49,7 @@ EK_INLINE void products(const int K, const int J, const run *n, const float *dy,
             const ek_part d2 = K > 2 ? ek_part_load(d + 2 * n->dy_channel) : d0;
 #define COLUMN(j)                                                                                                    \
     if (J > j) {                                                                                                     \
-        const ek_part xj = ek_part_load(b + j * n->x_column);                                                        \
+        const ek_part xj = ek_part_keep(ek_part_load(b + j * n->x_column));                                                       \
         a0##j = ek_part_fma(d0, xj, a0##j);                                                                          \
         if (K > 1) a1##j = ek_part_fma(d1, xj, a1##j);                                                               \
         if (K > 2 && j < 3) THIRD(j, xj);                                                                            \
@@ -125,6 +125,8 @@ static range valid_positions(int tap, int stride, int padding, int extent, int o
     const int high = extent - 1 + low;
     if (high < 0)
         return (range){0, 0};
+    if (stride == 1)
+        return (range){max(low, 0), min(outputs, high + 1)};
     return (range){low > 0 ? (low + stride - 1) / stride : 0, min(outputs, high / stride + 1)};
 }
 
@@ -152,9 +154,10 @@ static void taps_of_row(const ek_conv *g, int K, int J, int c, int r, int s0, in
     const float *b = x + c * g->h * image_row + (p0 * g->stride - g->padding + r) * image_row;
     /* Column j is valid in [begin_j, end_j), both falling with j: all are valid in [first.begin, last.end). */
     const int inner_begin = first.begin, inner_end = max(last.end, first.begin);
+    const bool no_border = first.begin == last.begin && first.end == last.end;
     for (int part = 0; part < EK_PARTS; part++) {
         const ptrdiff_t lane = (ptrdiff_t)part * EK_PART;
-        for (int side = 0; side < 3; side++) {
+        for (int side = no_border; side < 3 - no_border; side++) {
             const bool inner = side == 1;
             for (int j = 0; j < (inner ? 1 : J); j++) {
                 const range own = valid_positions(s0 + j, g->stride, g->padding, g->w, g->q);
@@ -239,8 +242,7 @@ static void conv_backward_weight(const ek_conv *g, const float *x, const float *
                     for (int s = 0; s < g->s; s += J)
                         taps_of_row(g, kn, min(J, g->s - s), c, r, s, p0, p1, x, d, acc_row, acc + s * EK_LANES);
         }
-        for (size_t i = 0; i < (size_t)kn * taps; i++)
-            dweight[(size_t)k0 * taps + i] = ek_sum(ek_load(scratch + i * EK_LANES));
+        ek_sum_rows((size_t)kn * taps, scratch, dweight + (size_t)k0 * taps);
     }
     for (int k = 0; dbias && k < g->k; k++)
         dbias[k] = sum_of_plane(dy + (size_t)k * plane * EK_LANES, plane);

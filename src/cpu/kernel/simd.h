@@ -158,6 +158,18 @@ EK_INLINE ek_part ek_part_bytes(const uint8_t *p) { return (ek_part){p[0], p[1],
 #endif
 #endif
 
+/* Keeps a loaded part in a register: without it GCC folds the load into each multiply-add that uses it, and twice
+ * the loads cost more than the multiply-adds. */
+EK_INLINE ek_part ek_part_keep(ek_part x)
+{
+#if defined(__x86_64__)
+    __asm__("" : "+v"(x));
+#elif defined(__aarch64__)
+    __asm__("" : "+w"(x));
+#endif
+    return x;
+}
+
 enum { EK_LANES = 16, EK_PART = EK_LANES / EK_PARTS };
 
 /* Applying a part's word to all parts. Separate members, never an array: GCC keeps members in registers, while it
@@ -254,6 +266,29 @@ EK_INLINE float ek_sum(ek_v16 x)
     ek_part_store(four, ek_part_add(ek_part_add(x.p0, x.p2), ek_part_add(x.p1, x.p3)));
     return (four[0] + four[2]) + (four[1] + four[3]);
 #endif
+}
+
+/* out[i] = ek_sum of row i of rows [count][16], by the same tree; on x86 four rows share the tree's lower half. */
+EK_INLINE void ek_sum_rows(size_t count, const float *rows, float *out)
+{
+    size_t i = 0;
+#if EK_PARTS <= 2
+    for (; i + 4 <= count; i += 4) {
+        __m128 four[4];
+        for (int j = 0; j < 4; j++) {
+            const float *row = rows + (i + (size_t)j) * EK_LANES;
+            const __m256 eight = _mm256_add_ps(_mm256_loadu_ps(row), _mm256_loadu_ps(row + 8));
+            four[j] = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+        }
+        const __m128 ab = _mm_add_ps(_mm_movelh_ps(four[0], four[1]), _mm_movehl_ps(four[1], four[0]));
+        const __m128 cd = _mm_add_ps(_mm_movelh_ps(four[2], four[3]), _mm_movehl_ps(four[3], four[2]));
+        const __m128 even = _mm_shuffle_ps(ab, cd, _MM_SHUFFLE(2, 0, 2, 0));
+        const __m128 odd = _mm_shuffle_ps(ab, cd, _MM_SHUFFLE(3, 1, 3, 1));
+        _mm_storeu_ps(out + i, _mm_add_ps(even, odd));
+    }
+#endif
+    for (; i < count; i++)
+        out[i] = ek_sum(ek_load(rows + i * EK_LANES));
 }
 
 /* exp(x) to 1.1 ulp for x in [-87.3, 88.3], and the value at the nearer end beyond it; NaN stays NaN.

@@ -98,6 +98,20 @@ EK_INLINE ek_v16 pool_gradient(const int pool, ek_v16 dy)
     return pool == 2 ? ek_mul(dy, ek_set(0.25f)) : ek_div(dy, ek_set((float)(pool * pool)));
 }
 
+/* The sum of the live lanes in double, in a fixed tree as ek_sum's. */
+static double sum_live(ek_v16 x, int live)
+{
+    float lanes[EK_LANES];
+    double sums[EK_LANES];
+    ek_store(lanes, x);
+    for (int i = 0; i < EK_LANES; i++)
+        sums[i] = i < live ? (double)lanes[i] : 0.0;
+    for (int width = EK_LANES / 2; width > 0; width /= 2)
+        for (int i = 0; i < width; i++)
+            sums[i] += sums[i + width];
+    return sums[0];
+}
+
 /* Lane sums over a plane, a row at a time: a short chain of additions for each row, then one for the rows, so that
  * rounding grows with rows + columns. Kept in float while they are short, and in double from the lanes on. */
 EK_INLINE void sums_plane(const ek_activation activation, const int pool, int h, int w, const ek_norm_gradient *n,
@@ -122,14 +136,7 @@ EK_INLINE void sums_plane(const ek_activation activation, const int pool, int h,
         total = ek_add(total, row);
         total_x = ek_add(total_x, row_x);
     }
-    float lanes[EK_LANES], lanes_x[EK_LANES];
-    ek_store(lanes, total);
-    ek_store(lanes_x, total_x);
-    *sums = (ek_norm_sums){0, 0};
-    for (int i = 0; i < live; i++) {
-        sums->dz += (double)lanes[i];
-        sums->dz_x += (double)lanes_x[i];
-    }
+    *sums = (ek_norm_sums){sum_live(total, live), sum_live(total_x, live)};
 }
 
 EK_INLINE void sums_pool(const ek_activation activation, int pool, int h, int w, const ek_norm_gradient *n,
@@ -223,16 +230,6 @@ static void unit_backward(const ek_unit *u, const ek_norm_gradient *norm, const 
 }
 
 /* ---- Statistics ---- */
-
-static double sum_live(ek_v16 x, int live)
-{
-    float lanes[EK_LANES];
-    ek_store(lanes, x);
-    double sum = 0;
-    for (int i = 0; i < live; i++)
-        sum += (double)lanes[i];
-    return sum;
-}
 
 /* Each lane's sums over a plane of d = x - centre and, if `squares`, of d*d. A chain of additions ends every 32
  * positions and the chains' ends are added up, so that rounding grows with positions/32 + 32. */
