@@ -36,7 +36,9 @@ check: ## style, include directions, headers alone, static analysis: under a min
 bench: ## the speed table: quiet machine, some minutes
 	@tools/setup test
 	@$(MAKE) all
+	@cmake --build $(BUILD) --target bench_programs
 	$(BUILD)/evenkeel bench
+	$(BUILD)/bench/bench_norm
 	bench/run.py --evenkeel $(BUILD)/evenkeel
 
 asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
