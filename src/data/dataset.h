@@ -14,7 +14,7 @@ struct ek_dataset {
     const ek_known_set *known;   /* what it is, or NULL */
     char *path;                  /* the folder it was read from, or NULL */
     char digest[sizeof "sha256:" + EK_DIGEST_TEXT];
-    char numbers[256][4];        /* the labels as text where no names are known */
+    char numbers[256][4]; /* the labels as text where no names are known */
 };
 
 /* ek_dataset_open with the table of known sets as an argument; it must outlive the data set. */

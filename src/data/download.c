@@ -18,15 +18,15 @@ typedef struct transfer {
     const ek_download *download;
     CURL *curl;
     int fd;
-    int64_t size;    /* of the file on disk */
-    int64_t came;    /* of it now, in all attempts */
-    int64_t begin;   /* where this transfer asked the server to go on; 0 for the whole file */
-    int64_t range;   /* where the server says its answer begins; -1 when it does not say */
-    bool answered;   /* the body has begun */
-    bool misplaced;  /* the answer begins elsewhere than asked */
+    int64_t size;   /* of the file on disk */
+    int64_t came;   /* of it now, in all attempts */
+    int64_t begin;  /* where this transfer asked the server to go on; 0 for the whole file */
+    int64_t range;  /* where the server says its answer begins; -1 when it does not say */
+    bool answered;  /* the body has begun */
+    bool misplaced; /* the answer begins elsewhere than asked */
     bool too_long;
-    bool stopped;    /* by the progress callback */
-    int error;       /* errno of writing the file */
+    bool stopped; /* by the progress callback */
+    int error;    /* errno of writing the file */
 } transfer;
 
 /* ---- What libcurl calls ------------------------------------------------------------------------------------- */

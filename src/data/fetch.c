@@ -226,8 +226,10 @@ ek_status ek_fetch_set(const ek_known_set *set, const ek_fetch_options *options)
 ek_status ek_fetch_set(const ek_known_set *set, const ek_fetch_options *options)
 {
     (void)options;
-    return ek_fail(EK_ERR_UNSUPPORTED, "%s cannot be downloaded: this build is without libcurl, zlib or libcrypto; "
-                   "copy its four files into a folder by hand", set->name);
+    return ek_fail(EK_ERR_UNSUPPORTED,
+                   "%s cannot be downloaded: this build is without libcurl, zlib or libcrypto; "
+                   "copy its four files into a folder by hand",
+                   set->name);
 }
 
 #endif

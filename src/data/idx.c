@@ -77,16 +77,12 @@ static ek_status read_exactly(ek_stream *stream, const char *path, unsigned char
     return EK_OK;
 }
 
+/* The types of IDX that are not read; NULL for what is none. */
 static const char *element_type(unsigned char code)
 {
-    switch (code) {
-    case 0x09: return "signed byte";
-    case 0x0b: return "int16";
-    case 0x0c: return "int32";
-    case 0x0d: return "float32";
-    case 0x0e: return "float64";
-    default: return NULL;
-    }
+    static const char *const names[] = {
+        [0x09] = "signed byte", [0x0b] = "int16", [0x0c] = "int32", [0x0d] = "float32", [0x0e] = "float64"};
+    return code < sizeof names / sizeof *names ? names[code] : NULL;
 }
 
 static ek_status check_magic(const unsigned char magic[4], ek_idx_kind kind, const char *path)

@@ -78,10 +78,9 @@ const char *ek_known_names(const ek_known_set *sets, char *text, size_t size)
     return text;
 }
 
-const ek_known_set *ek_known_by_digest(const ek_known_set *sets, ek_split split, ek_idx_kind kind,
-                                       const char *digest)
+const ek_known_set *ek_known_by_digest(const ek_known_set *sets, ek_split split, ek_idx_kind kind, const char *digest)
 {
-    for (; sets->name; sets++)
+    for (; *digest && sets->name; sets++)
         if (strcmp(sets->file[split][kind].digest, digest) == 0)
             return sets;
     return NULL;

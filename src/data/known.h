@@ -17,8 +17,8 @@ typedef struct ek_known_set {
     const char *package;        /* Debian's, or NULL */
     const char *const *mirrors; /* base addresses of the files with .gz, in the order of trying, NULL-terminated */
     int channels, height, width, classes;
-    const char *const *labels;  /* `classes` names, or NULL where the number is the name */
-    ek_known_file file[2][2];   /* [ek_split][ek_idx_kind] */
+    const char *const *labels; /* `classes` names, or NULL where the number is the name */
+    ek_known_file file[2][2];  /* [ek_split][ek_idx_kind] */
 } ek_known_set;
 
 /* The table of this version. */

@@ -12,8 +12,8 @@ typedef struct request {
     const char *asked; /* the name that was asked for; NULL for a folder */
     ek_split split;
     ek_path folder;
-    ek_path file[2];   /* [ek_idx_kind] */
-    ek_idx idx[2];     /* likewise */
+    ek_path file[2]; /* [ek_idx_kind] */
+    ek_idx idx[2];   /* likewise */
 } request;
 
 /* ---- The files ---------------------------------------------------------------------------------------------- */

@@ -54,8 +54,8 @@ bool ek_places_file(ek_path path, const char *folder, ek_split split, ek_idx_kin
 typedef struct search {
     ek_split split;
     bool found;
-    char *folder;      /* an ek_path: the place at hand, the one that was found in the end */
-    char looked[600];  /* the places so far, for the message */
+    char *folder;     /* an ek_path: the place at hand, the one that was found in the end */
+    char looked[600]; /* the places so far, for the message */
 } search;
 
 static void note(search *s, const char *place)

@@ -83,8 +83,7 @@ static ek_status create_writer(ek_png *png)
 {
     if (setjmp(png->failed))
         return png->status;
-    png->writer = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, png, on_error, on_warning, png, on_alloc,
-                                            on_free);
+    png->writer = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, png, on_error, on_warning, png, on_alloc, on_free);
     if (!png->writer)
         return png->status ? png->status : ek_fail(EK_ERR_UNSUPPORTED, "libpng cannot start");
     return EK_OK;

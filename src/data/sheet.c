@@ -8,15 +8,15 @@
 #include <string.h>
 
 enum {
-    MARGIN = 24,      /* around the sheet */
-    GAP = 20,         /* between cells */
+    MARGIN = 24, /* around the sheet */
+    GAP = 20,    /* between cells */
     TEXT_SCALE = 2,
     TEXT_HEIGHT = TEXT_SCALE * EK_FONT_HEIGHT,
     TEXT_GAP = 5,     /* between a label and its image */
     IMAGE_SIDE = 112, /* about what a small image is enlarged to */
     PAPER = 255,
     INK = 40,
-    WIDEST = 1000000  /* pixels; far beyond any screen */
+    WIDEST = 1000000 /* pixels; far beyond any screen */
 };
 
 /*  margin |  label   gap  label     | margin     a band of `height` rows is drawn and written at a time
@@ -25,11 +25,11 @@ typedef struct sheet {
     const ek_dataset *dataset;
     int64_t first, count;
     int columns;
-    int channels;       /* of the PNG: 3 for data of three channels, else 1, which shows the first channel */
-    int scale;          /* sheet pixels a sample's pixel is wide */
-    int cell;           /* width */
-    int width, height;  /* of a band */
-    uint8_t *band;      /* [height,width,channels] */
+    int channels;      /* of the PNG: 3 for data of three channels, else 1, which shows the first channel */
+    int scale;         /* sheet pixels a sample's pixel is wide */
+    int cell;          /* width */
+    int width, height; /* of a band */
+    uint8_t *band;     /* [height,width,channels] */
 } sheet;
 
 /* ---- Drawing ------------------------------------------------------------------------------------------------ */

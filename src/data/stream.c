@@ -19,7 +19,7 @@ enum { INPUT_SIZE = 256 << 10, DEFLATE_DENSEST = 1032 };
 struct ek_stream {
     char *path;
     int fd;
-    uint64_t size;   /* of the file */
+    uint64_t size; /* of the file */
     bool plain;
 #ifdef EK_HAVE_ZLIB
     z_stream zip;
