@@ -92,16 +92,22 @@ static struct {
 } arrays[MAX_ARRAYS];
 static int array_count;
 
+/* The pattern's phase is the address's, so that it may begin at any byte. */
+static inline unsigned char poison_at(const unsigned char *at)
+{
+    return ((const unsigned char *)&poison)[(uintptr_t)at % sizeof poison];
+}
+
 static inline void poison_bytes(unsigned char *at, size_t size)
 {
     for (size_t i = 0; i < size; i++)
-        at[i] = ((const unsigned char *)&poison)[i % sizeof poison];
+        at[i] = poison_at(at + i);
 }
 
 static inline bool is_poison(const unsigned char *at, size_t size)
 {
     for (size_t i = 0; i < size; i++)
-        if (at[i] != ((const unsigned char *)&poison)[i % sizeof poison])
+        if (at[i] != poison_at(at + i))
             return false;
     return true;
 }

@@ -50,19 +50,30 @@ static void avgpool_backward(const ek_pool2d *g, const float *dy, float *dx)
 
 /* ---- Layer norm: lanes are samples, so nothing crosses them ---- */
 
-/* Per lane: the sum over m values of (x - centre), or of a[i]*(x - centre), or of its square, in short chains. */
+/* Each lane's centre in two floats, high + low: rounding the mean to one would shift the whole sample by up to
+ * 2^-24*|mean|, which counts when the mean is 10^4 deviations. */
+typedef struct centre {
+    ek_v16 high, low;
+} centre;
+
+EK_INLINE ek_v16 centred(const float *x, int64_t i, centre c)
+{
+    return ek_sub(ek_sub(ek_load(x + (size_t)i * EK_LANES), c.high), c.low);
+}
+
 typedef enum term {
     TERM_VALUE,
     TERM_SQUARE,
 } term;
 
-EK_INLINE ek_v16 lane_sum(const term what, int64_t m, const float *x, ek_v16 centre)
+/* Per lane: the sum over m values of x - centre, or of its square, in short chains. */
+EK_INLINE ek_v16 lane_sum(const term what, int64_t m, const float *x, centre c)
 {
     ek_v16 total = ek_zero();
     for (int64_t i = 0; i < m;) {
         ek_v16 chain = ek_zero();
         for (const int64_t end = i + 32 < m ? i + 32 : m; i < end; i++) {
-            const ek_v16 d = ek_sub(ek_load(x + (size_t)i * EK_LANES), centre);
+            const ek_v16 d = centred(x, i, c);
             chain = what == TERM_SQUARE ? ek_fma(d, d, chain) : ek_add(chain, d);
         }
         total = ek_add(total, chain);
@@ -70,13 +81,23 @@ EK_INLINE ek_v16 lane_sum(const term what, int64_t m, const float *x, ek_v16 cen
     return total;
 }
 
-/* sqrt is exact on every machine; a lane at a time, once per sample. */
+/* The mean whose nearest float, or nearly, is `high`. */
+EK_INLINE centre centre_at(ek_v16 high, int64_t m, const float *x)
+{
+    const ek_v16 sum = lane_sum(TERM_VALUE, m, x, (centre){high, ek_zero()});
+    return (centre){high, ek_div(sum, ek_set((float)m))};
+}
+
+/* sqrt is exact on every machine; a lane at a time, once per sample. A constant sample with eps 0 has nothing to
+ * scale: 0, so that y is beta and not 0/0. */
 static ek_v16 rstd_of(ek_v16 variance, float eps)
 {
     float lanes[EK_LANES];
     ek_store(lanes, variance);
-    for (int i = 0; i < EK_LANES; i++)
-        lanes[i] = (float)(1.0 / sqrt((double)lanes[i] + (double)eps));
+    for (int i = 0; i < EK_LANES; i++) {
+        const double spread = (double)lanes[i] + (double)eps;
+        lanes[i] = spread == 0 ? 0.0f : (float)(1.0 / sqrt(spread));
+    }
     return ek_load(lanes);
 }
 
@@ -84,31 +105,29 @@ static void layer_norm_forward(int64_t m, float eps, const float *gamma, const f
                                float *mean, float *rstd)
 {
     const ek_v16 count = ek_set((float)m);
-    ek_v16 centre = ek_div(lane_sum(TERM_VALUE, m, x, ek_zero()), count);
-    const ek_v16 off = ek_div(lane_sum(TERM_VALUE, m, x, centre), count);
-    centre = ek_add(centre, off);
-    const ek_v16 scale = rstd_of(ek_div(lane_sum(TERM_SQUARE, m, x, centre), count), eps);
-    ek_store(mean, centre);
+    const ek_v16 first = ek_div(lane_sum(TERM_VALUE, m, x, (centre){ek_zero(), ek_zero()}), count);
+    const centre c = centre_at(first, m, x);
+    const ek_v16 scale = rstd_of(ek_div(lane_sum(TERM_SQUARE, m, x, c), count), eps);
+    ek_store(mean, ek_add(c.high, c.low));
     ek_store(rstd, scale);
     for (int64_t i = 0; i < m; i++) {
-        const size_t at = (size_t)i * EK_LANES;
-        ek_v16 xhat = ek_mul(ek_sub(ek_load(x + at), centre), scale);
+        ek_v16 xhat = ek_mul(centred(x, i, c), scale);
         if (gamma)
             xhat = ek_fma(xhat, ek_set(gamma[i]), beta ? ek_set(beta[i]) : ek_zero());
-        ek_store(y + at, xhat);
+        ek_store(y + (size_t)i * EK_LANES, xhat);
     }
 }
 
 static void layer_norm_backward(int64_t m, const float *gamma, const float *mean, const float *rstd, const float *x,
                                 const float *dy, float *dx, float *dgamma, float *dbeta)
 {
-    const ek_v16 count = ek_set((float)m), centre = ek_load(mean), scale = ek_load(rstd);
+    const ek_v16 count = ek_set((float)m), scale = ek_load(rstd);
+    const centre c = centre_at(ek_load(mean), m, x);
     ek_v16 sum = ek_zero(), sum_x = ek_zero();
     for (int64_t i = 0; i < m;) {
         ek_v16 chain = ek_zero(), chain_x = ek_zero();
         for (const int64_t end = i + 32 < m ? i + 32 : m; i < end; i++) {
-            const size_t at = (size_t)i * EK_LANES;
-            const ek_v16 d = ek_load(dy + at), xhat = ek_mul(ek_sub(ek_load(x + at), centre), scale);
+            const ek_v16 d = ek_load(dy + (size_t)i * EK_LANES), xhat = ek_mul(centred(x, i, c), scale);
             const ek_v16 g = gamma ? ek_mul(d, ek_set(gamma[i])) : d;
             chain = ek_add(chain, g);
             chain_x = ek_fma(g, xhat, chain_x);
@@ -122,10 +141,9 @@ static void layer_norm_backward(int64_t m, const float *gamma, const float *mean
     }
     const ek_v16 offset = ek_div(sum, count), slope = ek_div(sum_x, count);
     for (int64_t i = 0; i < m; i++) {
-        const size_t at = (size_t)i * EK_LANES;
-        const ek_v16 d = ek_load(dy + at), xhat = ek_mul(ek_sub(ek_load(x + at), centre), scale);
+        const ek_v16 d = ek_load(dy + (size_t)i * EK_LANES), xhat = ek_mul(centred(x, i, c), scale);
         const ek_v16 g = gamma ? ek_mul(d, ek_set(gamma[i])) : d;
-        ek_store(dx + at, ek_mul(scale, ek_fnma(slope, xhat, ek_sub(g, offset))));
+        ek_store(dx + (size_t)i * EK_LANES, ek_mul(scale, ek_fnma(slope, xhat, ek_sub(g, offset))));
     }
 }
 
@@ -173,12 +191,19 @@ static void transpose_bytes(const uint8_t *const *images, int64_t at, uint8_t ou
     row a[EK_LANES], b[EK_LANES];
     for (int i = 0; i < EK_LANES; i++)
         memcpy(&a[i], images[i] + at, sizeof a[i]);
-#define INTERLEAVE_LOW (row){0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}
-#define INTERLEAVE_HIGH (row){8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31}
+#define INTERLEAVE_LOW                                                                                               \
+    (row)                                                                                                            \
+    {                                                                                                                \
+        0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23                                                       \
+    }
+#define INTERLEAVE_HIGH                                                                                              \
+    (row)                                                                                                            \
+    {                                                                                                                \
+        8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31                                                 \
+    }
 #if defined(__clang__)
 #define SHUFFLE_LOW(x, y) __builtin_shufflevector(x, y, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
-#define SHUFFLE_HIGH(x, y)                                                                                           \
-    __builtin_shufflevector(x, y, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#define SHUFFLE_HIGH(x, y) __builtin_shufflevector(x, y, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
 #else
 #define SHUFFLE_LOW(x, y) __builtin_shuffle(x, y, INTERLEAVE_LOW)
 #define SHUFFLE_HIGH(x, y) __builtin_shuffle(x, y, INTERLEAVE_HIGH)
