@@ -9,7 +9,7 @@
 
 /* One instruction set's kernels. */
 typedef struct ek_kernels {
-    const char *name; /* "avx2" */
+    const char *name;           /* "avx2" */
     ek_blocked_kernels blocked; /* on the blocked layout of nets */
     ek_plain_kernels plain;     /* on plain row-major arrays */
 } ek_kernels;

@@ -33,8 +33,8 @@ struct ek_backend {
     const ek_batch *batch;
     phase *phases;
     int phase_count, phase_capacity;
-    int phase; /* the one at hand */
-    fault fault; /* step -1: none */
+    int phase;                 /* the one at hand */
+    fault fault;               /* step -1: none */
     atomic_int gradient_fault; /* least step + 1 whose gradient was not finite, 0: none */
 };
 
@@ -106,8 +106,7 @@ static void check_gradient(ek_backend *b, const ek_step *s, const float *x, size
         return;
     const int at = (int)(s - b->program->steps) + 1;
     int seen = atomic_load(&b->gradient_fault);
-    while ((seen == 0 || at < seen) && !atomic_compare_exchange_weak(&b->gradient_fault, &seen, at)) {
-    }
+    while ((seen == 0 || at < seen) && !atomic_compare_exchange_weak(&b->gradient_fault, &seen, at)) {}
 }
 
 /* ---- Steps of a block ---- */
@@ -159,7 +158,8 @@ static void run_map(ek_backend *b, const ek_step *s, int64_t slot, int thread)
     const ek_conv *g = &s->u.map.g;
     const float *packed = b->program->arena + s->u.map.packed;
     if (s->kind == EK_STEP_MAP) {
-        const float *bias = s->u.map.bias || !s->u.map.has_bias ? s->u.map.bias : b->program->arena + s->u.map.bias_at;
+        const float *bias =
+            s->u.map.bias || !s->u.map.has_bias ? s->u.map.bias : b->program->arena + s->u.map.bias_at;
         k->conv_forward(g, packed, bias, at(b, s->x, slot), at(b, s->y, slot));
     } else if (s->kind == EK_STEP_MAP_BACKWARD) {
         k->conv_backward_data(g, packed, at(b, s->dy, slot), at(b, s->dx, slot));
@@ -182,7 +182,8 @@ static void run_unit(ek_backend *b, const ek_step *s, int64_t block, int64_t slo
     else if (s->kind == EK_STEP_UNIT_SUMS)
         k->unit_sums(u, norm->gradients, x, activated, at(b, s->dy, slot), live, norm->block_sums + block * norm->c);
     else
-        k->unit_backward(u, norm ? norm->gradients : NULL, x, activated, at(b, s->dy, slot), live, at(b, s->dx, slot));
+        k->unit_backward(u, norm ? norm->gradients : NULL, x, activated, at(b, s->dy, slot), live,
+                         at(b, s->dx, slot));
 }
 
 static void run_on_block(ek_backend *b, const ek_step *s, int64_t block, int thread)

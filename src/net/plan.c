@@ -75,9 +75,16 @@ static void add_map(ek_plan *plan, int layer)
     const ek_layer *l = &plan->net->layers[layer];
     ek_stage *s = add_stage(plan, EK_STAGE_MAP, layer);
     const bool conv = l->kind == EK_LAYER_CONV2D;
-    s->g = (ek_conv){.c = l->in.c, .h = l->in.h, .w = l->in.w, .k = l->out.c, .p = l->out.h, .q = l->out.w,
-                     .r = conv ? l->o.conv.kernel : 1, .s = conv ? l->o.conv.kernel : 1,
-                     .stride = conv ? l->o.conv.stride : 1, .padding = conv ? l->o.conv.padding : 0};
+    s->g = (ek_conv){.c = l->in.c,
+                     .h = l->in.h,
+                     .w = l->in.w,
+                     .k = l->out.c,
+                     .p = l->out.h,
+                     .q = l->out.w,
+                     .r = conv ? l->o.conv.kernel : 1,
+                     .s = conv ? l->o.conv.kernel : 1,
+                     .stride = conv ? l->o.conv.stride : 1,
+                     .padding = conv ? l->o.conv.padding : 0};
     s->linear = s->g.h == 1 && s->g.w == 1 && s->g.r == 1 && s->g.s == 1 && s->g.p == 1 && s->g.q == 1;
     s->grad_bias = l->bias >= 0;
     s->out = ek_dims_count(l->out);
@@ -130,8 +137,13 @@ static void add_pool(ek_plan *plan, int layer)
 {
     const ek_layer *l = &plan->net->layers[layer];
     ek_stage *s = add_stage(plan, EK_STAGE_POOL, layer);
-    s->pool = (ek_pool2d){.c = l->in.c, .h = l->in.h, .w = l->in.w, .p = l->out.h, .q = l->out.w,
-                          .kernel = l->o.avgpool.kernel, .stride = l->o.avgpool.stride};
+    s->pool = (ek_pool2d){.c = l->in.c,
+                          .h = l->in.h,
+                          .w = l->in.w,
+                          .p = l->out.h,
+                          .q = l->out.w,
+                          .kernel = l->o.avgpool.kernel,
+                          .stride = l->o.avgpool.stride};
     s->out = ek_dims_count(l->out);
 }
 
@@ -204,8 +216,8 @@ static void place_stage(ek_plan *plan, ek_stage *s, ek_buffer x)
             s->bias_at = ek_plan_room(plan, (size_t)s->g.k);
         }
         if (training && s->linear)
-            s->rows = ek_plan_room(plan, ek_size_mul((size_t)(s->g.c + LANES - 1) / LANES * LANES,
-                                                     (size_t)blocks_of(plan) * LANES));
+            s->rows = ek_plan_room(
+                plan, ek_size_mul((size_t)(s->g.c + LANES - 1) / LANES * LANES, (size_t)blocks_of(plan) * LANES));
         else if (training)
             s->parts = pieces(plan, weights + (size_t)s->g.k, blocks_of(plan));
     } else if (s->kind == EK_STAGE_UNIT) {
@@ -305,8 +317,8 @@ static ek_status add_packing(ek_plan *plan)
         if (s->kind != EK_STAGE_MAP)
             continue;
         for (int backward = 0; backward <= (int)s->grad_input; backward++) {
-            ek_step *step = ek_plan_add(plan, backward ? EK_STEP_PACK_BACKWARD : EK_STEP_PACK_FORWARD, EK_PER_ITEM,
-                                        s->layer);
+            ek_step *step =
+                ek_plan_add(plan, backward ? EK_STEP_PACK_BACKWARD : EK_STEP_PACK_FORWARD, EK_PER_ITEM, s->layer);
             if (!step)
                 return EK_ERR_MEMORY;
             if (backward)
@@ -348,8 +360,7 @@ static ek_status add_steps(ek_plan *plan)
         x = plan->stages[i].y;
     }
     EK_TRY(add_packing(plan));
-    ek_step *step =
-        ek_plan_add(plan, r->input == EK_INPUT_BYTES ? EK_STEP_GATHER : EK_STEP_LOAD, EK_PER_BLOCK, -1);
+    ek_step *step = ek_plan_add(plan, r->input == EK_INPUT_BYTES ? EK_STEP_GATHER : EK_STEP_LOAD, EK_PER_BLOCK, -1);
     if (!step)
         return EK_ERR_MEMORY;
     step->y = input;
@@ -436,7 +447,8 @@ static void fold(const ek_net *net, const ek_layer *l, const ek_layer *n, float 
 {
     const ek_tensor *w = &net->tensors[l->weight];
     const float *mean = net->tensors[n->moving_mean].data, *var = net->tensors[n->moving_var].data;
-    const float *b = tensor_data(net, l->bias), *gamma = tensor_data(net, n->weight), *beta = tensor_data(net, n->bias);
+    const float *b = tensor_data(net, l->bias), *gamma = tensor_data(net, n->weight),
+                *beta = tensor_data(net, n->bias);
     const int64_t outputs = w->dim[0], inputs = w->count / outputs;
     for (int64_t k = 0; k < outputs; k++) {
         const double spread = (double)var[k] + (double)n->o.batchnorm.eps;

@@ -51,9 +51,9 @@ typedef struct ek_stage {
     int64_t in, out;    /* values of a sample */
     ek_buffer x, y, dx; /* in, out, gradient of in */
     ek_buffer activated;
-    bool keep;          /* UNIT: activated is kept for backward */
-    ek_buffer saved;    /* LAYERNORM: mean and rstd */
-    ek_buffer parts;    /* shares of weight gradients */
+    bool keep;       /* UNIT: activated is kept for backward */
+    ek_buffer saved; /* LAYERNORM: mean and rstd */
+    ek_buffer parts; /* shares of weight gradients */
     size_t packed, packed_backward, rows, weight_at, bias_at;
 } ek_stage;
 

@@ -53,10 +53,8 @@ static void set_channel(ek_batchnorm *b, int c, double mean, double rstd)
         low = 0;
     const double gamma = b->gamma ? (double)b->gamma[c] : 1.0;
     b->rstd[c] = rstd;
-    b->channels[c] = (ek_norm_channel){.mean = high,
-                                       .mean_low = (float)low,
-                                       .scale = (float)(gamma * rstd),
-                                       .shift = b->beta ? b->beta[c] : 0.0f};
+    b->channels[c] = (ek_norm_channel){
+        .mean = high, .mean_low = (float)low, .scale = (float)(gamma * rstd), .shift = b->beta ? b->beta[c] : 0.0f};
     b->gradients[c] = (ek_norm_gradient){.mean = high, .mean_low = (float)low, .scale = (float)(gamma * rstd)};
 }
 

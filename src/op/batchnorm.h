@@ -18,13 +18,13 @@ typedef struct ek_norm_sums {
 } ek_norm_sums;
 
 typedef struct ek_batchnorm {
-    int layer;      /* index in the net, for messages */
+    int layer; /* index in the net, for messages */
     int c;
-    int64_t plane;  /* H*W: values of a channel in one sample */
+    int64_t plane;       /* H*W: values of a channel in one sample */
     float eps, momentum; /* momentum < 0: cumulative */
-    bool population; /* the moving variance takes the population's */
-    bool use_moving; /* the moving statistics normalise */
-    bool hold_moving; /* nothing is committed */
+    bool population;     /* the moving variance takes the population's */
+    bool use_moving;     /* the moving statistics normalise */
+    bool hold_moving;    /* nothing is committed */
     /* The net's tensors; NULL without affine, without tracking. */
     const float *gamma, *beta;
     float *moving_mean, *moving_var;

@@ -49,7 +49,9 @@ void ek_program_describe(const ek_program *program, int i, char *line, size_t si
 {
     const ek_step *s = &program->steps[i];
     int n = snprintf(line, size, "%-18s %-5s", names[s->kind],
-                     s->scope == EK_PER_BLOCK ? "block" : s->scope == EK_PER_ITEM ? "item" : "once");
+                     s->scope == EK_PER_BLOCK  ? "block"
+                     : s->scope == EK_PER_ITEM ? "item"
+                                               : "once");
     if (n < 0 || (size_t)n >= size)
         return;
     line += n;

@@ -32,30 +32,30 @@ typedef enum ek_scope {
 } ek_scope;
 
 typedef enum ek_step_kind {
-    EK_STEP_PACK_FORWARD,    /* map: weight to packed */
-    EK_STEP_PACK_BACKWARD,   /* map */
-    EK_STEP_GATHER,          /* pass: the batch's bytes to y */
-    EK_STEP_LOAD,            /* pass: the batch's floats to y */
-    EK_STEP_MAP,             /* map: convolution or linear forward, x to y */
-    EK_STEP_STATS,           /* norm: block statistics of x */
-    EK_STEP_NORM_FORWARD,    /* norm: statistics of the batch */
-    EK_STEP_UNIT,            /* unit: x to activated and y */
-    EK_STEP_POOL,            /* pool: x to y */
-    EK_STEP_LAYERNORM,       /* layernorm: x to y and saved */
-    EK_STEP_ROWS,            /* rows: features x to rows */
-    EK_STEP_LOSS,            /* pass: logits x to losses, predictions and, in training, dx */
-    EK_STEP_STORE,           /* pass: x to the caller's logits */
-    EK_STEP_MAP_BACKWARD,    /* map: dy to dx */
-    EK_STEP_WEIGHT_PARTS,    /* map: a block's share of a convolution's weight gradient */
-    EK_STEP_SUM_PARTS,       /* sum: parts to a gradient */
-    EK_STEP_LINEAR_WEIGHT,   /* rows: a linear layer's weight gradient */
-    EK_STEP_UNIT_SUMS,       /* unit: a block's sums */
-    EK_STEP_NORM_BACKWARD,   /* norm: sums of the batch */
-    EK_STEP_UNIT_BACKWARD,   /* unit: dy to dx */
-    EK_STEP_POOL_BACKWARD,   /* pool: dy to dx */
+    EK_STEP_PACK_FORWARD,       /* map: weight to packed */
+    EK_STEP_PACK_BACKWARD,      /* map */
+    EK_STEP_GATHER,             /* pass: the batch's bytes to y */
+    EK_STEP_LOAD,               /* pass: the batch's floats to y */
+    EK_STEP_MAP,                /* map: convolution or linear forward, x to y */
+    EK_STEP_STATS,              /* norm: block statistics of x */
+    EK_STEP_NORM_FORWARD,       /* norm: statistics of the batch */
+    EK_STEP_UNIT,               /* unit: x to activated and y */
+    EK_STEP_POOL,               /* pool: x to y */
+    EK_STEP_LAYERNORM,          /* layernorm: x to y and saved */
+    EK_STEP_ROWS,               /* rows: features x to rows */
+    EK_STEP_LOSS,               /* pass: logits x to losses, predictions and, in training, dx */
+    EK_STEP_STORE,              /* pass: x to the caller's logits */
+    EK_STEP_MAP_BACKWARD,       /* map: dy to dx */
+    EK_STEP_WEIGHT_PARTS,       /* map: a block's share of a convolution's weight gradient */
+    EK_STEP_SUM_PARTS,          /* sum: parts to a gradient */
+    EK_STEP_LINEAR_WEIGHT,      /* rows: a linear layer's weight gradient */
+    EK_STEP_UNIT_SUMS,          /* unit: a block's sums */
+    EK_STEP_NORM_BACKWARD,      /* norm: sums of the batch */
+    EK_STEP_UNIT_BACKWARD,      /* unit: dy to dx */
+    EK_STEP_POOL_BACKWARD,      /* pool: dy to dx */
     EK_STEP_LAYERNORM_BACKWARD, /* layernorm: dy to dx and parts */
-    EK_STEP_COMMIT,          /* norms' moving statistics, unless something was not finite */
-    EK_STEP_UPDATE,          /* update: SGD, likewise */
+    EK_STEP_COMMIT,             /* norms' moving statistics, unless something was not finite */
+    EK_STEP_UPDATE,             /* update: SGD, likewise */
 } ek_step_kind;
 
 typedef struct ek_step {
@@ -132,14 +132,14 @@ typedef struct ek_program {
 
 /* One batch for a program: what goes in, and where the results go. Arrays of `samples` entries. */
 typedef struct ek_batch {
-    int64_t samples;                 /* 1..max_samples */
-    const uint8_t *const *images;    /* GATHER: bytes of each sample */
-    const float *values;             /* LOAD: [samples, size] */
-    const uint8_t *labels;           /* LOSS */
-    double *loss;                    /* LOSS: of each sample */
-    int *predicted;                  /* LOSS */
-    float *logits;                   /* STORE: [samples, outputs] */
-    float rate;                      /* UPDATE */
+    int64_t samples;              /* 1..max_samples */
+    const uint8_t *const *images; /* GATHER: bytes of each sample */
+    const float *values;          /* LOAD: [samples, size] */
+    const uint8_t *labels;        /* LOSS */
+    double *loss;                 /* LOSS: of each sample */
+    int *predicted;               /* LOSS */
+    float *logits;                /* STORE: [samples, outputs] */
+    float rate;                   /* UPDATE */
 } ek_batch;
 
 void ek_program_free(ek_program *program);

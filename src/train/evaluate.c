@@ -93,8 +93,11 @@ ek_status ek_evaluator_new(ek_evaluator **out, ek_net *net, const ek_dataset *da
     ek_status status = ek_batch_arrays_new(&e->arrays, e->batch_size);
     if (!status)
         status = ek_plan_new(&e->program, net,
-                             &(ek_plan_request){.mode = EK_PREDICTION, .input = EK_INPUT_BYTES, .loss = true,
-                                                .max_samples = e->batch_size, .threads = ek_backend_threads(backend)});
+                             &(ek_plan_request){.mode = EK_PREDICTION,
+                                                .input = EK_INPUT_BYTES,
+                                                .loss = true,
+                                                .max_samples = e->batch_size,
+                                                .threads = ek_backend_threads(backend)});
     if (status) {
         ek_evaluator_free(e);
         return status;
@@ -127,7 +130,10 @@ ek_status ek_evaluator_run(ek_evaluator *e, ek_metrics *metrics)
         ek_batch_arrays *a = &e->arrays;
         ek_batch_arrays_fill(a, e->dataset, NULL, begin, count);
         EK_TRY(ek_backend_run(e->backend, e->program,
-                              &(ek_batch){.samples = count, .images = a->images, .labels = a->labels, .loss = a->loss,
+                              &(ek_batch){.samples = count,
+                                          .images = a->images,
+                                          .labels = a->labels,
+                                          .loss = a->loss,
                                           .predicted = a->predicted}));
         for (int64_t i = 0; i < count; i++) {
             loss += a->loss[i];
@@ -147,8 +153,8 @@ ek_status ek_evaluate(ek_net *net, const ek_dataset *dataset, const ek_eval_opti
     if (!net || !dataset || !metrics)
         return ek_fail(EK_ERR_ARGUMENT, "ek_evaluate: net, dataset and metrics must not be NULL");
     if (o.threads < 0 || o.batch_size < 0)
-        return ek_fail(EK_ERR_ARGUMENT, "ek_evaluate: threads (%d) and batch_size (%d) must not be negative", o.threads,
-                       o.batch_size);
+        return ek_fail(EK_ERR_ARGUMENT, "ek_evaluate: threads (%d) and batch_size (%d) must not be negative",
+                       o.threads, o.batch_size);
     ek_backend *backend = NULL;
     ek_evaluator *evaluator = NULL;
     ek_status status = ek_backend_new_cpu(&backend, o.threads);
@@ -168,8 +174,10 @@ static ek_status predict_on(ek_backend *backend, ek_net *net, int64_t n, const f
     const int64_t step = n < RUN_SAMPLES || needs_batch(net) ? n : RUN_SAMPLES;
     ek_program *program = NULL;
     ek_status status = ek_plan_new(&program, net,
-                                   &(ek_plan_request){.mode = EK_PREDICTION, .input = EK_INPUT_FLOATS,
-                                                      .max_samples = step, .threads = ek_backend_threads(backend)});
+                                   &(ek_plan_request){.mode = EK_PREDICTION,
+                                                      .input = EK_INPUT_FLOATS,
+                                                      .max_samples = step,
+                                                      .threads = ek_backend_threads(backend)});
     if (!status)
         status = ek_backend_prepare(backend, program);
     const int64_t in = ek_dims_count(net->input), out = ek_dims_count(ek_net_output(net));

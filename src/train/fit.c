@@ -14,7 +14,7 @@ typedef struct trainer {
     ek_fit_options o; /* with defaults filled in */
     ek_net *net;
     const ek_dataset *train;
-    int64_t count;    /* training samples */
+    int64_t count; /* training samples */
     ek_backend *backend;
     ek_program *program;
     ek_evaluator *evaluator; /* NULL without validation data */
@@ -60,11 +60,13 @@ static ek_status check_batch_norms(const trainer *t)
             continue;
         char label[64];
         if (t->o.batch_size == 1)
-            return ek_fail(EK_ERR_SHAPE, "%s: with batches of one sample it sees one value per channel, which has no "
-                                         "variance; choose a batch size of 2 or more",
+            return ek_fail(EK_ERR_SHAPE,
+                           "%s: with batches of one sample it sees one value per channel, which has no "
+                           "variance; choose a batch size of 2 or more",
                            ek_layer_label(t->net, i, label));
-        return ek_fail(EK_ERR_SHAPE, "%s: the last of the batches of %d leaves one of %lld samples, and one value per "
-                                     "channel has no variance; choose a batch size that leaves none or more",
+        return ek_fail(EK_ERR_SHAPE,
+                       "%s: the last of the batches of %d leaves one of %lld samples, and one value per "
+                       "channel has no variance; choose a batch size that leaves none or more",
                        ek_layer_label(t->net, i, label), t->o.batch_size, (long long)t->count);
     }
     return EK_OK;
@@ -84,8 +86,11 @@ static ek_status open_trainer(trainer *t, const ek_dataset *val)
     const int64_t most = t->count < t->o.batch_size ? t->count : t->o.batch_size;
     EK_TRY(ek_batch_arrays_new(&t->arrays, most));
     EK_TRY(ek_plan_new(&t->program, t->net,
-                       &(ek_plan_request){.mode = EK_TRAINING, .input = EK_INPUT_BYTES, .loss = true,
-                                          .max_samples = most, .threads = ek_backend_threads(t->backend)}));
+                       &(ek_plan_request){.mode = EK_TRAINING,
+                                          .input = EK_INPUT_BYTES,
+                                          .loss = true,
+                                          .max_samples = most,
+                                          .threads = ek_backend_threads(t->backend)}));
     if (val)
         EK_TRY(ek_evaluator_new(&t->evaluator, t->net, val, t->backend, 0));
     if (!t->o.no_shuffle && !(t->order = ek_calloc((size_t)t->count, sizeof *t->order)))
@@ -116,8 +121,12 @@ static ek_status train_step(trainer *t, int64_t begin, int64_t count, totals *su
     ek_batch_arrays *a = &t->arrays;
     ek_batch_arrays_fill(a, t->train, t->order, begin, count);
     EK_TRY(ek_backend_run(t->backend, t->program,
-                          &(ek_batch){.samples = count, .images = a->images, .labels = a->labels, .loss = a->loss,
-                                      .predicted = a->predicted, .rate = t->o.lr}));
+                          &(ek_batch){.samples = count,
+                                      .images = a->images,
+                                      .labels = a->labels,
+                                      .loss = a->loss,
+                                      .predicted = a->predicted,
+                                      .rate = t->o.lr}));
     *own = (totals){.count = count};
     for (int64_t i = 0; i < count; i++) {
         own->loss += a->loss[i];

@@ -28,6 +28,7 @@ EK_INLINE void point(const int T, const int S, const int window_column, const ta
 {
     const int columns = S > 0 ? S : n->columns;
     const ptrdiff_t weight_column = S > 0 ? T : n->weight_column;
+    /* clang-format off */
     ek_v16 t0, t1, t2, t3, t4, t5, t6, t7;
     t0 = t1 = t2 = t3 = t4 = t5 = t6 = t7 = ek_zero();
     if (bias) {
@@ -71,6 +72,7 @@ EK_INLINE void point(const int T, const int S, const int window_column, const ta
     if (T > 5) ek_store(y + 5 * y_stride, t5);
     if (T > 6) ek_store(y + 6 * y_stride, t6);
     if (T > 7) ek_store(y + 7 * y_stride, t7);
+    /* clang-format on */
 }
 
 typedef void point_function(const taps *n, const float *weight, const float *window, const float *bias, float *y,
@@ -194,7 +196,8 @@ static void conv_forward(const ek_conv *g, const float *packed, const float *bia
                                 .weight_column = T,
                                 .window_channel = g->h * x_row,
                                 .window_row = x_row};
-                const float *weight = packed + (size_t)k0 * tap_floats + ((size_t)r0 * (size_t)g->s + (size_t)s0) * (size_t)T;
+                const float *weight =
+                    packed + (size_t)k0 * tap_floats + ((size_t)r0 * (size_t)g->s + (size_t)s0) * (size_t)T;
                 points[T - 1](&n, weight, window, bias ? bias + k0 : NULL, out + (size_t)k0 * y_channel, y_channel);
             }
         }
@@ -242,8 +245,8 @@ static void conv_backward_data(const ek_conv *g, const float *packed, const floa
                                 .weight_column = (ptrdiff_t)g->stride * T,
                                 .window_channel = g->p * dy_row,
                                 .window_row = -dy_row};
-                const float *weight =
-                    packed + (size_t)c0 * tap_floats + ((size_t)rows.first * (size_t)g->s + (size_t)columns.first) * (size_t)T;
+                const float *weight = packed + (size_t)c0 * tap_floats +
+                                      ((size_t)rows.first * (size_t)g->s + (size_t)columns.first) * (size_t)T;
                 points[T - 1](&n, weight, window, NULL, out + (size_t)c0 * dx_channel, dx_channel);
             }
         }

@@ -26,7 +26,7 @@ static int max(int a, int b)
 
 /* A run of positions of one band for K output channels and J columns. Strides in floats. */
 typedef struct run {
-    int rows, columns;           /* positions: of the band, and of a row */
+    int rows, columns; /* positions: of the band, and of a row */
     ptrdiff_t dy_row, dy_channel;
     ptrdiff_t x_row, x_position; /* from position to position */
     ptrdiff_t x_column;          /* from column j to j + 1 */
@@ -36,6 +36,7 @@ typedef struct run {
 /* acc is [K rows][J][16] in scratch; one part of the sixteen lanes. */
 EK_INLINE void products(const int K, const int J, const run *n, const float *dy, const float *x, float *acc)
 {
+    /* clang-format off */
 #define LOADED(k, j) ((k) < K && (j) < J ? ek_part_load(acc + (k) * n->acc_row + (j) * EK_LANES) : ek_part_set(0.0f))
     ek_part a00 = LOADED(0, 0), a01 = LOADED(0, 1), a02 = LOADED(0, 2), a03 = LOADED(0, 3), a04 = LOADED(0, 4);
     ek_part a10 = LOADED(1, 0), a11 = LOADED(1, 1), a12 = LOADED(1, 2), a13 = LOADED(1, 3), a14 = LOADED(1, 4);
@@ -84,6 +85,7 @@ EK_INLINE void products(const int K, const int J, const run *n, const float *dy,
     KEEP(2, 1);
     KEEP(2, 2);
 #undef KEEP
+    /* clang-format on */
 }
 
 typedef void products_function(const run *n, const float *dy, const float *x, float *acc);
@@ -233,7 +235,8 @@ static void conv_backward_weight(const ek_conv *g, const float *x, const float *
             const int p1 = min(g->p, p0 + band);
             if (pointwise) {
                 for (int c = 0; c < g->c; c += J)
-                    channels_of_tap(g, kn, min(J, g->c - c), c, p0, p1, x, d, acc_row, scratch + (size_t)c * EK_LANES);
+                    channels_of_tap(g, kn, min(J, g->c - c), c, p0, p1, x, d, acc_row,
+                                    scratch + (size_t)c * EK_LANES);
                 continue;
             }
             float *acc = scratch;
@@ -271,6 +274,7 @@ EK_INLINE void add_or_set(float *out, ek_v16 x, bool add)
 EK_INLINE void outer(const int T, int blocks, const float *rows, const float *dy, size_t dy_stride, float *out,
                      size_t out_row)
 {
+    /* clang-format off */
     for (int b0 = 0; b0 < blocks; b0 += 8) {
         ek_v16 t0, t1, t2, t3, t4, t5, t6, t7;
         t0 = t1 = t2 = t3 = t4 = t5 = t6 = t7 = ek_zero();
@@ -297,6 +301,7 @@ EK_INLINE void outer(const int T, int blocks, const float *rows, const float *dy
         if (T > 6) add_or_set(out + 6 * out_row, t6, b0 > 0);
         if (T > 7) add_or_set(out + 7 * out_row, t7, b0 > 0);
     }
+    /* clang-format on */
 }
 
 typedef void outer_function(int blocks, const float *rows, const float *dy, size_t dy_stride, float *out,

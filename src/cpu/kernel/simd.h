@@ -23,6 +23,9 @@
 
 #define EK_INLINE static inline __attribute__((always_inline, unused))
 
+/* One word a line: */
+/* clang-format off */
+
 #if defined(__AVX512F__) && !defined(EK_GENERIC)
 #include <immintrin.h>
 #define EK_PARTS 1
@@ -234,6 +237,8 @@ EK_INLINE ek_v16 ek_bytes(const uint8_t *p) { return EK_FROM(ek_part_bytes, p); 
 /* x * 2^n where n holds the integer in its low mantissa bits (as n + 1.5*2^23 leaves it). Exponents in range. */
 EK_INLINE ek_v16 ek_ldexp(ek_v16 x, ek_v16 n) { return EK_MAP2(ek_part_ldexp, x, n); }
 
+/* clang-format on */
+
 /* The first `live` (0..16) lanes of p, zeros in the rest; reads nothing past them. */
 EK_INLINE ek_v16 ek_load_part(const float *p, int live)
 {
@@ -264,6 +269,26 @@ EK_INLINE float ek_sum(ek_v16 x)
 #else
     float four[4];
     ek_part_store(four, ek_part_add(ek_part_add(x.p0, x.p2), ek_part_add(x.p1, x.p3)));
+    return (four[0] + four[2]) + (four[1] + four[3]);
+#endif
+}
+
+/* The sum of sixteen lanes in double, by the same tree. */
+EK_INLINE double ek_sum_double(ek_v16 x)
+{
+    float lanes[EK_LANES];
+    ek_store(lanes, x);
+#if EK_PARTS <= 2
+    const __m256d low = _mm256_add_pd(_mm256_cvtps_pd(_mm_loadu_ps(lanes)), _mm256_cvtps_pd(_mm_loadu_ps(lanes + 8)));
+    const __m256d high =
+        _mm256_add_pd(_mm256_cvtps_pd(_mm_loadu_ps(lanes + 4)), _mm256_cvtps_pd(_mm_loadu_ps(lanes + 12)));
+    const __m256d four = _mm256_add_pd(low, high);
+    const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+#else
+    double four[4];
+    for (int i = 0; i < 4; i++)
+        four[i] = ((double)lanes[i] + (double)lanes[i + 8]) + ((double)lanes[i + 4] + (double)lanes[i + 12]);
     return (four[0] + four[2]) + (four[1] + four[3]);
 #endif
 }

@@ -98,18 +98,15 @@ EK_INLINE ek_v16 pool_gradient(const int pool, ek_v16 dy)
     return pool == 2 ? ek_mul(dy, ek_set(0.25f)) : ek_div(dy, ek_set((float)(pool * pool)));
 }
 
-/* The sum of the live lanes in double, in a fixed tree as ek_sum's. */
+/* The sum of the live lanes in double. */
 static double sum_live(ek_v16 x, int live)
 {
-    float lanes[EK_LANES];
-    double sums[EK_LANES];
-    ek_store(lanes, x);
-    for (int i = 0; i < EK_LANES; i++)
-        sums[i] = i < live ? (double)lanes[i] : 0.0;
-    for (int width = EK_LANES / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++)
-            sums[i] += sums[i + width];
-    return sums[0];
+    if (live < EK_LANES) {
+        float lanes[EK_LANES];
+        ek_store(lanes, x);
+        x = ek_load_part(lanes, live);
+    }
+    return ek_sum_double(x);
 }
 
 /* Lane sums over a plane, a row at a time: a short chain of additions for each row, then one for the rows, so that
@@ -158,7 +155,8 @@ static void unit_sums(const ek_unit *u, const ek_norm_gradient *norm, const floa
     for (int c = 0; c < u->c; c++) {
         const float *xc = x + (size_t)c * x_plane, *dc = dy + (size_t)c * y_plane;
         if (u->activation == EK_SIGMOID)
-            sums_pool(EK_SIGMOID, u->pool, u->h, u->w, norm + c, xc, activated + (size_t)c * x_plane, dc, live, sums + c);
+            sums_pool(EK_SIGMOID, u->pool, u->h, u->w, norm + c, xc, activated + (size_t)c * x_plane, dc, live,
+                      sums + c);
         else
             sums_pool(EK_IDENTITY, u->pool, u->h, u->w, norm + c, xc, NULL, dc, live, sums + c);
     }
@@ -185,7 +183,8 @@ EK_INLINE void backward_plane(const bool norm, const ek_activation activation, c
                     const ek_v16 a = activation == EK_IDENTITY ? da : ek_load(activated + at);
                     ek_v16 d = activation_gradient(activation, a, da);
                     if (norm)
-                        d = ek_fnma(slope, centred(ek_load(x + at), mean, mean_low), ek_sub(ek_mul(scale, d), offset));
+                        d = ek_fnma(slope, centred(ek_load(x + at), mean, mean_low),
+                                    ek_sub(ek_mul(scale, d), offset));
                     ek_store(dx + at, d);
                 }
             }
@@ -233,7 +232,8 @@ static void unit_backward(const ek_unit *u, const ek_norm_gradient *norm, const 
 
 /* Each lane's sums over a plane of d = x - centre and, if `squares`, of d*d. A chain of additions ends every 32
  * positions and the chains' ends are added up, so that rounding grows with positions/32 + 32. */
-EK_INLINE void lane_sums(const bool squares, const float *x, int positions, ek_v16 centre, ek_v16 *sum, ek_v16 *square)
+EK_INLINE void lane_sums(const bool squares, const float *x, int positions, ek_v16 centre, ek_v16 *sum,
+                         ek_v16 *square)
 {
     *sum = *square = ek_zero();
     for (int i = 0; i < positions; i += 32) {
