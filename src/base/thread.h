@@ -24,9 +24,10 @@ void ek_pool_run(ek_pool *pool, ek_pool_function *function, void *argument);
  * on. Waiting spins for microseconds, then sleeps, so that a busy neighbour keeps its processor. */
 void ek_pool_barrier(ek_pool *pool, void (*serial)(void *argument), void *argument);
 
-/* Shares items 0..count-1 among the threads: each takes its own contiguous run first (so that what it wrote in one
- * phase it finds in its cache in the next), then helps others. Inside ek_pool_run: one thread calls
- * ek_pool_share_start between barriers (or before ek_pool_run), then all draw until ek_pool_share_next gives -1. */
+/* Shares items 0..count-1 among the threads: each takes its own contiguous run first, from its end and from its
+ * beginning in turn (so that a phase begins with what the last one left in the cache), then helps others. Inside
+ * ek_pool_run: one thread calls ek_share_start between barriers (or before ek_pool_run), then all draw until
+ * ek_share_next gives -1. */
 typedef struct ek_share ek_share; /* one per thread, in its own cache line */
 ek_share *ek_share_new(int threads);
 void ek_share_free(ek_share *share);
