@@ -53,7 +53,7 @@ int cli_dispatch(const cli_command *parent, const cli_command *list, int argc, c
 {
     enum { MOST = 8 };
     const char *names[MOST + 1] = {NULL};
-    for (int i = 0; list[i].name && i < MOST; i++) {
+    for (int i = 0; i < MOST && list[i].name; i++) {
         const char *last = strrchr(list[i].name, ' ');
         names[i] = last ? last + 1 : list[i].name;
         if (!strcmp(names[i], argv[0]))

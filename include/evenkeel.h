@@ -156,9 +156,9 @@ EK_API ek_status ek_batch_norm_simplified(ek_shape shape, const float *x, const 
  * y may be x, though backward reads x. Errors as ek_batch_norm; EK_ERR_SHAPE for M = 1 where batch statistics
  * normalise in training or update the moving ones. */
 EK_API ek_status ek_batch_norm_forward(ek_mode mode, ek_shape shape, const float *x, const float *gamma,
-                                       const float *beta, float *moving_mean, float *moving_var,
-                                       int64_t *num_batches, const ek_batch_norm_options *options, float *y,
-                                       float *save_mean, float *save_rstd);
+                                       const float *beta, float *moving_mean, float *moving_var, int64_t *num_batches,
+                                       const ek_batch_norm_options *options, float *y, float *save_mean,
+                                       float *save_rstd);
 
 /* Gradient of ek_batch_norm_forward. x, gamma and options as forward had them, save_mean and save_rstd as it wrote
  * them, dy: shape.
@@ -169,8 +169,7 @@ EK_API ek_status ek_batch_norm_forward(ek_mode mode, ek_shape shape, const float
  * (whether forward had moving statistics) decide which dx. */
 EK_API ek_status ek_batch_norm_backward(ek_mode mode, bool tracked, ek_shape shape, const float *x, const float *dy,
                                         const float *gamma, const float *save_mean, const float *save_rstd,
-                                        const ek_batch_norm_options *options, float *dx, float *dgamma,
-                                        float *dbeta);
+                                        const ek_batch_norm_options *options, float *dx, float *dgamma, float *dbeta);
 
 /* Layer normalisation, Ba et al. 2016 (arXiv:1607.06450); d2l section 8.5.2.3: each sample over its C*H*W values,
  * alike in both modes.   y = gamma*(x - mean)/sqrt(var + eps) + beta,   var the population variance.
@@ -293,10 +292,10 @@ EK_API int ek_net_layer_count(const ek_net *net);
 EK_API ek_status ek_net_layer(const ek_net *net, int layer, ek_layer_info *info);
 
 typedef enum ek_role {
-    EK_ROLE_WEIGHT = 0,     /* of a convolution or linear layer */
-    EK_ROLE_BIAS = 1,       /* likewise */
-    EK_ROLE_GAMMA = 2,      /* "weight" of a normalisation */
-    EK_ROLE_BETA = 3,       /* "bias" of a normalisation */
+    EK_ROLE_WEIGHT = 0, /* of a convolution or linear layer */
+    EK_ROLE_BIAS = 1,   /* likewise */
+    EK_ROLE_GAMMA = 2,  /* "weight" of a normalisation */
+    EK_ROLE_BETA = 3,   /* "bias" of a normalisation */
     EK_ROLE_MOVING_MEAN = 4,
     EK_ROLE_MOVING_VAR = 5,
     EK_ROLE_NUM_BATCHES = 6 /* int64, the only role that is not float32; shape [] */
@@ -308,11 +307,11 @@ typedef struct ek_tensor {
     const char *name;
     ek_role role;
     bool trainable;
-    int layer;      /* index of its layer */
-    int ndim;       /* 0 to 4 */
+    int layer; /* index of its layer */
+    int ndim;  /* 0 to 4 */
     int64_t dim[4];
-    int64_t count;  /* product of the extents; 1 for a scalar */
-    float *data;    /* count values, NULL for EK_ROLE_NUM_BATCHES; the net's, to read or change between calls */
+    int64_t count;    /* product of the extents; 1 for a scalar */
+    float *data;      /* count values, NULL for EK_ROLE_NUM_BATCHES; the net's, to read or change between calls */
     int64_t *counter; /* one value for EK_ROLE_NUM_BATCHES, else NULL */
 } ek_tensor;
 
@@ -409,13 +408,13 @@ typedef struct ek_fit_event {
         EK_EVENT_STEP = 0, /* after each optimiser step */
         EK_EVENT_EPOCH = 1 /* after each epoch, validation included */
     } kind;
-    int epoch, epochs;       /* the epoch at hand from 1, and how many there are */
-    int64_t step, steps;     /* of the epoch, from 1 */
-    int batch_size;          /* samples of this step */
-    double loss;             /* STEP: mean cross-entropy of the batch. EPOCH: exact mean over the epoch's samples */
-    double accuracy;         /* share of right predictions, of the same samples, while training */
-    double seconds;          /* since the epoch began; EPOCH: of its training part */
-    bool has_val;            /* EPOCH, with validation data: the fields below are set */
+    int epoch, epochs;   /* the epoch at hand from 1, and how many there are */
+    int64_t step, steps; /* of the epoch, from 1 */
+    int batch_size;      /* samples of this step */
+    double loss;         /* STEP: mean cross-entropy of the batch. EPOCH: exact mean over the epoch's samples */
+    double accuracy;     /* share of right predictions, of the same samples, while training */
+    double seconds;      /* since the epoch began; EPOCH: of its training part */
+    bool has_val;        /* EPOCH, with validation data: the fields below are set */
     double val_loss, val_accuracy, val_seconds;
 } ek_fit_event;
 
@@ -440,8 +439,8 @@ EK_API ek_status ek_fit(ek_net *net, const ek_dataset *train, const ek_dataset *
 
 typedef struct ek_metrics {
     int64_t count, correct;
-    double loss;        /* exact mean cross-entropy over the samples */
-    double accuracy;    /* correct / count */
+    double loss;     /* exact mean cross-entropy over the samples */
+    double accuracy; /* correct / count */
     int classes;
     int64_t *confusion; /* the caller's array [classes, classes], row: true label; set before the call, or NULL */
 } ek_metrics;

@@ -50,7 +50,7 @@ EK_INLINE void products(const int K, const int J, const run *n, const float *dy,
             const ek_part d2 = K > 2 ? ek_part_load(d + 2 * n->dy_channel) : d0;
 #define COLUMN(j)                                                                                                    \
     if (J > j) {                                                                                                     \
-        const ek_part xj = ek_part_keep(ek_part_load(b + j * n->x_column));                                                       \
+        const ek_part xj = ek_part_keep(ek_part_load(b + j * n->x_column));                                          \
         a0##j = ek_part_fma(d0, xj, a0##j);                                                                          \
         if (K > 1) a1##j = ek_part_fma(d1, xj, a1##j);                                                               \
         if (K > 2 && j < 3) THIRD(j, xj);                                                                            \
