@@ -119,28 +119,34 @@ static int max(int a, int b)
     return a > b ? a : b;
 }
 
-/* Channels [begin, begin of the next) of tile t when `channels` are cut evenly into tiles of at most EK_TILE. */
-static int tile_count(int channels)
+/* Channels cut evenly into tiles of at most EK_TILE: `count` tiles, of `least` channels or, the first `larger` of
+ * them, of one more. */
+typedef struct tiling {
+    int count, least, larger;
+} tiling;
+
+static tiling tiles_of(int channels)
 {
-    return (channels + EK_TILE - 1) / EK_TILE;
+    const int count = (channels + EK_TILE - 1) / EK_TILE;
+    return (tiling){count, channels / count, channels % count};
 }
 
-static int tile_begin(int channels, int t)
+static int tile_size(tiling t, int tile)
 {
-    int tiles = tile_count(channels);
-    return channels / tiles * t + min(t, channels % tiles);
+    return t.least + (tile < t.larger);
 }
 
 /* packed[tile][c][r][s][t] */
 static void pack_forward(const ek_conv *g, const float *weight, float *packed)
 {
     const size_t area = (size_t)g->c * (size_t)g->r * (size_t)g->s;
-    for (int tile = 0; tile < tile_count(g->k); tile++) {
-        const int k0 = tile_begin(g->k, tile), T = tile_begin(g->k, tile + 1) - k0;
-        const float *row = weight + (size_t)k0 * area;
+    const tiling tiles = tiles_of(g->k);
+    for (int tile = 0; tile < tiles.count; tile++) {
+        const int T = tile_size(tiles, tile);
         for (size_t tap = 0; tap < area; tap++)
             for (int t = 0; t < T; t++)
-                *packed++ = row[(size_t)t * area + tap];
+                *packed++ = weight[(size_t)t * area + tap];
+        weight += (size_t)T * area;
     }
 }
 
@@ -148,14 +154,16 @@ static void pack_forward(const ek_conv *g, const float *weight, float *packed)
 static void pack_backward(const ek_conv *g, const float *weight, float *packed)
 {
     const size_t area = (size_t)g->r * (size_t)g->s;
-    for (int tile = 0; tile < tile_count(g->c); tile++) {
-        const int c0 = tile_begin(g->c, tile), T = tile_begin(g->c, tile + 1) - c0;
+    const tiling tiles = tiles_of(g->c);
+    for (int tile = 0; tile < tiles.count; tile++) {
+        const int T = tile_size(tiles, tile);
         for (int k = 0; k < g->k; k++) {
-            const float *row = weight + ((size_t)k * (size_t)g->c + (size_t)c0) * area;
+            const float *row = weight + (size_t)k * (size_t)g->c * area;
             for (size_t tap = 0; tap < area; tap++)
                 for (int t = 0; t < T; t++)
                     *packed++ = row[(size_t)t * area + tap];
         }
+        weight += (size_t)T * area;
     }
 }
 
@@ -172,7 +180,7 @@ static int end_tap(int position, int stride, int padding, int extent, int kernel
 
 static void conv_forward(const ek_conv *g, const float *packed, const float *bias, const float *x, float *y)
 {
-    const int tiles = tile_count(g->k);
+    const tiling tiles = tiles_of(g->k);
     const size_t tap_floats = (size_t)g->c * (size_t)g->r * (size_t)g->s;
     const size_t y_channel = (size_t)g->p * (size_t)g->q * EK_LANES;
     const ptrdiff_t x_row = (ptrdiff_t)g->w * EK_LANES;
@@ -186,8 +194,8 @@ static void conv_forward(const ek_conv *g, const float *packed, const float *bia
             const float *window = x + row * x_row + (ptrdiff_t)column * EK_LANES;
             point_function *const *points = forward_points[columns == g->s ? columns_index(columns) : 0];
             float *out = y + ((size_t)p * (size_t)g->q + (size_t)q) * EK_LANES;
-            for (int tile = 0; tile < tiles; tile++) {
-                const int k0 = tile_begin(g->k, tile), T = tile_begin(g->k, tile + 1) - k0;
+            for (int tile = 0, k0 = 0, T; tile < tiles.count; tile++, k0 += T) {
+                T = tile_size(tiles, tile);
                 const taps n = {.channels = g->c,
                                 .rows = rows,
                                 .columns = columns,
@@ -223,7 +231,7 @@ static reach reach_of(int position, int stride, int padding, int kernel, int out
 
 static void conv_backward_data(const ek_conv *g, const float *packed, const float *dy, float *dx)
 {
-    const int tiles = tile_count(g->c);
+    const tiling tiles = tiles_of(g->c);
     const size_t tap_floats = (size_t)g->k * (size_t)g->r * (size_t)g->s;
     const size_t dx_channel = (size_t)g->h * (size_t)g->w * EK_LANES;
     const ptrdiff_t dy_row = (ptrdiff_t)g->q * EK_LANES;
@@ -235,8 +243,8 @@ static void conv_backward_data(const ek_conv *g, const float *packed, const floa
             point_function *const *points = backward_points[whole ? columns_index(g->s) : 0];
             const float *window = dy + rows.output * dy_row + (ptrdiff_t)columns.output * EK_LANES;
             float *out = dx + ((size_t)h * (size_t)g->w + (size_t)w) * EK_LANES;
-            for (int tile = 0; tile < tiles; tile++) {
-                const int c0 = tile_begin(g->c, tile), T = tile_begin(g->c, tile + 1) - c0;
+            for (int tile = 0, c0 = 0, T; tile < tiles.count; tile++, c0 += T) {
+                T = tile_size(tiles, tile);
                 const taps n = {.channels = columns.count ? g->k : 0,
                                 .rows = rows.count,
                                 .columns = columns.count,
