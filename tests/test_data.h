@@ -93,7 +93,7 @@ static inline void assert_message(const char *part)
         assert_message(part);                                                                                        \
     } while (0)
 
-/* ---- IDX files -------------------------------------------------------------------------------------------------- */
+/* ---- IDX files ----------------------------------------------------------------------------------------------- */
 
 typedef struct bytes {
     size_t size;
@@ -155,7 +155,7 @@ static inline bytes gzipped(const void *data, size_t size)
 }
 #endif
 
-/* ---- Data sets -------------------------------------------------------------------------------------------------- */
+/* ---- Data sets ----------------------------------------------------------------------------------------------- */
 
 /* A small known set: 6 training and 3 test images of 4 x 5, three classes, its bytes decided by `seed`. */
 typedef struct tiny {

@@ -55,7 +55,7 @@ static void assert_refuses(const char *name, ek_split split, ek_status status, c
     assert_null(d);
 }
 
-/* ---- Where ------------------------------------------------------------------------------------------------------ */
+/* ---- Where --------------------------------------------------------------------------------------------------- */
 
 static void opens_a_folder(void **state)
 {
@@ -155,7 +155,7 @@ static void opens_packed_files(void **state)
 }
 #endif
 
-/* ---- What ------------------------------------------------------------------------------------------------------- */
+/* ---- What ---------------------------------------------------------------------------------------------------- */
 
 /* MNIST under Fashion-MNIST's name, in small. */
 static void notices_another_set(void **state)
@@ -249,7 +249,7 @@ static void digests_decoded_content(void **state)
     ek_dataset_free(m);
 }
 
-/* ---- Whether the files fit -------------------------------------------------------------------------------------- */
+/* ---- Whether the files fit ----------------------------------------------------------------------------------- */
 
 static void refuses_other_counts(void **state)
 {
@@ -332,7 +332,7 @@ static void survives_failing_allocations(void **state)
     }
 }
 
-/* ---- From memory ------------------------------------------------------------------------------------------------ */
+/* ---- From memory --------------------------------------------------------------------------------------------- */
 
 static void copies_memory(void **state)
 {
@@ -382,7 +382,7 @@ static void refuses_wrong_memory(void **state)
     }
 }
 
-/* ---- The real one ----------------------------------------------------------------------------------------------- */
+/* ---- The real one -------------------------------------------------------------------------------------------- */
 
 static void opens_fashion_mnist(void **state)
 {

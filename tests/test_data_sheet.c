@@ -22,7 +22,7 @@ static ek_dataset *grey_dataset(void)
     return d;
 }
 
-/* ---- The font --------------------------------------------------------------------------------------------------- */
+/* ---- The font ------------------------------------------------------------------------------------------------ */
 
 /* Every printable character but the blank has ink, no two look the same, and none is the box of what is unknown. */
 static void font_tells_characters_apart(void **state)
@@ -47,7 +47,7 @@ static void font_tells_characters_apart(void **state)
 
 #ifdef EK_HAVE_PNG
 
-/* ---- The sheet -------------------------------------------------------------------------------------------------- */
+/* ---- The sheet ----------------------------------------------------------------------------------------------- */
 
 typedef struct picture {
     int width, height, channels;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 #include <unistd.h>
 
 typedef struct transfer {
@@ -19,12 +20,14 @@ typedef struct transfer {
     CURL *curl;
     int fd;
     int64_t size;   /* of the file on disk */
-    int64_t came;   /* of it now, in all attempts */
     int64_t begin;  /* where this transfer asked the server to go on; 0 for the whole file */
     int64_t range;  /* where the server says its answer begins; -1 when it does not say */
     bool answered;  /* the body has begun */
     bool misplaced; /* the answer begins elsewhere than asked */
     bool too_long;
+    int64_t seen; /* bytes when the last of them came, and */
+    double last;  /* when that was */
+    bool stalled;
     bool stopped; /* by the progress callback */
     int error;    /* errno of writing the file */
 } transfer;
@@ -81,19 +84,34 @@ static size_t on_body(char *data, size_t size, size_t count, void *user)
         }
         done += (size_t)put;
         t->size += put;
-        t->came += put;
     }
     return length;
 }
 
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* Called often, and once a second when nothing comes. libcurl's own limit on slow transfers looks at the mean speed of
+ * some seconds, and so is late. */
 static int on_progress(void *user, curl_off_t total, curl_off_t now, curl_off_t up_total, curl_off_t up_now)
 {
     transfer *t = user;
     const ek_download *d = t->download;
-    (void)now, (void)up_total, (void)up_now;
+    (void)up_total, (void)up_now;
+    curl_off_t connected = 0; /* connecting has its own limit */
+    curl_easy_getinfo(t->curl, CURLINFO_PRETRANSFER_TIME_T, &connected);
+    if (!connected || now != t->seen) {
+        t->seen = now;
+        t->last = seconds();
+    }
+    t->stalled = seconds() - t->last > d->stall_timeout;
     int64_t all = t->answered && total > 0 ? t->begin + total : -1;
     t->stopped = d->progress && d->progress(d->user, d->name, t->size, all) != 0;
-    return t->stopped;
+    return t->stopped || t->stalled;
 }
 
 /* ---- One transfer ------------------------------------------------------------------------------------------- */
@@ -117,8 +135,6 @@ static void set_options(transfer *t, char message[CURL_ERROR_SIZE])
     curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
 #endif
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)d->connect_timeout);
-    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)d->stall_timeout);
     curl_easy_setopt(curl, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)d->most);
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(curl, CURLOPT_HEADERDATA, t);
@@ -136,7 +152,9 @@ static CURLcode ask(transfer *t)
     char range[32];
     t->begin = t->size;
     t->range = -1;
-    t->answered = t->misplaced = t->too_long = t->stopped = false;
+    t->answered = t->misplaced = t->too_long = t->stopped = t->stalled = false;
+    t->seen = 0;
+    t->last = seconds();
     snprintf(range, sizeof range, "%lld-", (long long)t->begin);
     curl_easy_setopt(t->curl, CURLOPT_RANGE, t->begin > 0 ? range : NULL);
     return curl_easy_perform(t->curl);
@@ -153,7 +171,7 @@ static ek_status judge(const transfer *t, CURLcode code, const char *message)
         return ek_fail(EK_ERR_DIGEST, "%s: more than the %lld bytes the file can have", d->url, (long long)d->most);
     if (code == CURLE_OUT_OF_MEMORY)
         return ek_fail(EK_ERR_MEMORY, "%s: out of memory", d->url);
-    if (code == CURLE_OPERATION_TIMEDOUT && t->answered)
+    if (t->stalled)
         return ek_fail(EK_ERR_NETWORK, "%s: not a byte for %d s", d->url, d->stall_timeout);
     if (code != CURLE_OK)
         return ek_fail(EK_ERR_NETWORK, "%s: %s", d->url, *message ? message : curl_easy_strerror(code));
@@ -188,17 +206,18 @@ static void start_curl(void)
     curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-ek_status ek_download_run(const ek_download *download, bool *resumed, int64_t *came)
+ek_status ek_download_run(const ek_download *download, bool *resumed, int64_t *gained)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     transfer t = {.download = download};
     *resumed = false;
-    *came = 0;
+    *gained = 0;
     pthread_once(&once, start_curl);
     t.fd = open(download->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (t.fd < 0)
         return ek_fail(EK_ERR_IO, "%s: cannot be written: %s", download->path, strerror(errno));
-    t.size = lseek(t.fd, 0, SEEK_END);
+    const int64_t before = lseek(t.fd, 0, SEEK_END);
+    t.size = before;
     t.curl = curl_easy_init();
     ek_status status = t.curl ? run_transfer(&t) : ek_fail(EK_ERR_MEMORY, "libcurl cannot start: out of memory");
     curl_easy_cleanup(t.curl);
@@ -206,7 +225,7 @@ ek_status ek_download_run(const ek_download *download, bool *resumed, int64_t *c
     if (status == EK_ERR_IO || status == EK_ERR_DIGEST || t.size == 0)
         unlink(download->path);
     *resumed = t.begin > 0;
-    *came = t.came;
+    *gained = t.size - before;
     return status;
 }
 

@@ -124,13 +124,13 @@ static ek_status try_mirror(job *j, const char *base)
     ek_status status = EK_OK;
     for (int i = 0; i < TRIES; i++) {
         bool resumed;
-        int64_t came;
-        status = ek_download_run(&download, &resumed, &came);
+        int64_t gained;
+        status = ek_download_run(&download, &resumed, &gained);
         if (!status)
             status = check_part(j, url);
         if (!status)
             return install(j);
-        bool wrong_start = is_wrong(status) && resumed, cut_short = status == EK_ERR_NETWORK && came > 0;
+        bool wrong_start = is_wrong(status) && resumed, cut_short = status == EK_ERR_NETWORK && gained > 0;
         if (!wrong_start && !cut_short)
             break;
     }
