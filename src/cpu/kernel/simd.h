@@ -316,30 +316,38 @@ EK_INLINE void ek_sum_rows(size_t count, const float *rows, float *out)
         out[i] = ek_sum(ek_load(rows + i * EK_LANES));
 }
 
-/* exp(x) to 1.1 ulp for x in [-87.3, 88.3], and the value at the nearer end beyond it; NaN stays NaN.
- * x = n*ln2 + r with |r| <= ln2/2; exp(r) by its minimax polynomial of degree 6 (relative error below 2^-27). */
-EK_INLINE ek_v16 ek_exp(ek_v16 x)
+/* exp(sign*x), sign 1 or -1, to 1.1 ulp for sign*x in [-87.3, 88.3], and the value at the nearer end beyond it; NaN
+ * stays NaN. sign*x = n*ln2 + r with |r| <= ln2/2; exp(r) by its minimax polynomial of degree 6 (relative error below
+ * 2^-27), in powers of s = sign*r. */
+EK_INLINE ek_v16 ek_exp_signed(const float sign, ek_v16 x)
 {
     const ek_v16 magic = ek_set(12582912.0f); /* 1.5*2^23: adding it rounds to an integer in the low bits */
-    x = ek_min(ek_set(88.3f), ek_max(ek_set(-87.3f), x));
-    ek_v16 t = ek_fma(x, ek_set(1.44269504f), magic);
-    ek_v16 n = ek_sub(t, magic);
-    ek_v16 r = ek_fnma(n, ek_set(0x1.62e4p-1f), x); /* ln2 in two parts, the first short enough for n times it */
-    r = ek_fnma(n, ek_set(0x1.7f7d1cp-20f), r);
+    x = sign > 0 ? ek_min(ek_set(88.3f), ek_max(ek_set(-87.3f), x))
+                 : ek_min(ek_set(87.3f), ek_max(ek_set(-88.3f), x));
+    const ek_v16 t = ek_fma(x, ek_set(sign * 0x1.715476p+0f), magic);
+    const ek_v16 n = ek_sub(t, magic);
+    /* ln2 in two parts, the first short enough for n times it. */
+    ek_v16 s = ek_fma(n, ek_set(-sign * 0x1.62e4p-1f), x);
+    s = ek_fma(n, ek_set(-sign * 0x1.7f7d1cp-20f), s);
     ek_v16 p = ek_set(0x1.6a2434p-10f);
-    p = ek_fma(p, r, ek_set(0x1.1239e2p-7f));
-    p = ek_fma(p, r, ek_set(0x1.5558f2p-5f));
-    p = ek_fma(p, r, ek_set(0x1.555492p-3f));
-    p = ek_fma(p, r, ek_set(0x1.fffffcp-2f));
-    p = ek_fma(p, r, ek_set(1.0f));
-    p = ek_fma(p, r, ek_set(1.0f));
+    p = ek_fma(p, s, ek_set(sign * 0x1.1239e2p-7f));
+    p = ek_fma(p, s, ek_set(0x1.5558f2p-5f));
+    p = ek_fma(p, s, ek_set(sign * 0x1.555492p-3f));
+    p = ek_fma(p, s, ek_set(0x1.fffffcp-2f));
+    p = ek_fma(p, s, ek_set(sign));
+    p = ek_fma(p, s, ek_set(1.0f));
     return ek_ldexp(p, t);
+}
+
+EK_INLINE ek_v16 ek_exp(ek_v16 x)
+{
+    return ek_exp_signed(1.0f, x);
 }
 
 /* 1/(1 + exp(-x)). */
 EK_INLINE ek_v16 ek_logistic(ek_v16 x)
 {
-    return ek_div(ek_set(1.0f), ek_add(ek_set(1.0f), ek_exp(ek_sub(ek_zero(), x))));
+    return ek_div(ek_set(1.0f), ek_add(ek_set(1.0f), ek_exp_signed(-1.0f, x)));
 }
 
 #endif
