@@ -77,10 +77,10 @@ static int distance(const char *a, const char *b)
 const char *cli_nearest(const char *word, const char *const *known)
 {
     const char *nearest = NULL;
-    int nearest_distance = 3; /* two slips at most, and fewer in a short word */
+    int nearest_distance = 3; /* two slips at most, less than half of the word */
     for (; *known; known++) {
         const int d = distance(word, *known);
-        if (d < nearest_distance && d < (int)strlen(*known) / 2) {
+        if (d < nearest_distance && 2 * d < (int)strlen(*known)) {
             nearest = *known;
             nearest_distance = d;
         }

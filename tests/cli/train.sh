@@ -1,0 +1,89 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# From IDX files to a trained model, its evaluation and inspection, on a small made-up data set.
+. "$(dirname "$0")/helpers"
+cd "$work" || exit 1
+python3 "$here/make_idx.py" tiny
+train="$EVENKEEL train --data tiny --batch-size 32 --seed 3"
+
+# ---- Training
+
+passes "train" "^bn-lenet, 44878 parameters, on tiny: 320 images, 100 for validation; 1 thread$" \
+    $train --epochs 3 --threads 1 --out model.safetensors
+same "a line per epoch" 3 "$(grep -Ec '^ +[0-9]+( +[0-9.]+){6}$' out)"
+same "says where the model went" "saved model.safetensors" "$(tail -n 1 out)"
+absent "no temporary file remains" "*.tmp*"
+passes "train without --out says so" "the model will not be kept \(no --out\)$" $train --epochs 1
+run $train --epochs 1 --quiet
+same "--quiet prints nothing" "0 0" "$status $(cat out err | wc -c)"
+passes "--verbose tells the instruction set" "^instruction set (avx512|avx2|neon|baseline)" $train --epochs 1 --verbose
+fails "an instruction set that is none" 1 "EVENKEEL_CPU" env EVENKEEL_CPU=abacus $train --epochs 1
+
+for threads in 2 3; do
+    $train --epochs 3 --threads $threads --out again.safetensors --quiet
+    report "the same model with $threads threads" "$(cmp model.safetensors again.safetensors 2>&1)"
+done
+$train --epochs 3 --out other.safetensors --quiet --seed 4
+report "another seed, another model" "$(cmp -s model.safetensors other.safetensors && echo the same)"
+$train --epochs 3 --out other.safetensors --quiet --no-shuffle
+report "file order, another model" "$(cmp -s model.safetensors other.safetensors && echo the same)"
+report "a bad start file leaves nothing" "$($train --init tiny/train-labels-idx1-ubyte --out none 2>/dev/null; ls none* 2>/dev/null)"
+passes "--init goes on from a model" "^saved" $train --init model.safetensors --epochs 1 --out more.safetensors
+same "batches counted on" "[40]" "$("$EVENKEEL" inspect more.safetensors --json |
+    python3 -c 'import json,sys; print(next(t["values"] for t in json.load(sys.stdin)["tensors"] if t["role"] == "batches"))')"
+
+printf 'input 1 28 28\nflatten\nlinear 10\n' >linear.net
+passes "a net from a text file" "^linear.net, 7850 parameters" $train --net linear.net --epochs 1 --out linear.safetensors
+printf 'input 1 28 28\nflatten\nliner 10\n' >wrong.net
+fails "a net's text with an error names line and column" 1 "wrong.net:3:1" $train --net wrong.net
+printf 'input 1 28 28\n\0flatten\n' >zero.net
+fails "a net's text with a zero byte" 1 "zero.net: not a net's text" $train --net zero.net
+fails "a mistyped net" 1 "neither a net nor a file 'bnlenet'; did you mean 'bn-lenet'\?" $train --net bnlenet
+fails "an unknown net" 1 "neither a net nor a file 'resnet-9000'; built in are lenet" $train --net resnet-9000
+fails "a folder for a net" 1 "^evenkeel train: tiny: " $train --net tiny
+printf 'input 1 32 32\nflatten\nlinear 10\n' >big.net
+fails "a net for other images" 1 "^evenkeel train: .*28" $train --net big.net
+printf 'input 1 28 28\nflatten\nlinear 9\n' >few.net
+fails "a net with fewer outputs than classes" 1 "^evenkeel train: .*(9|10)" $train --net few.net
+
+fails "one value per channel" 1 "one value" $train --batch-size 1 --out none
+fails "one value per channel in the last batch" 1 "one value" $train --batch-size 319 --out none
+absent "no model of it" "none*"
+
+# ---- Evaluation
+
+passes "eval" "^accuracy|accuracy 1\.0000 \(100 right\)" "$EVENKEEL" eval model.safetensors --data tiny
+same "a row for each class, and one in the confusion matrix" 2 "$(grep -Ec '^7 ' out)"
+passes "eval --json" '"accuracy": 1' "$EVENKEEL" eval model.safetensors --data tiny --json
+report "which is JSON" "$(python3 -m json.tool out 2>&1 >/dev/null)"
+same "confusion sums up to the images" 100 \
+    "$(python3 -c 'import json; print(sum(map(sum, json.load(open("out"))["confusion"])))')"
+passes "eval of the training images" "train: 320 images" "$EVENKEEL" eval model.safetensors --data tiny --split train
+run "$EVENKEEL" eval model.safetensors --data tiny --json --threads 1
+cp out one
+run "$EVENKEEL" eval model.safetensors --data tiny --json --threads 3
+report "the same with three threads" "$(cmp one out 2>&1)"
+passes "weights alone, with --net" "accuracy" "$EVENKEEL" eval model.safetensors --net bn-lenet --data tiny
+fails "weights of another net" 1 "^evenkeel eval: " "$EVENKEEL" eval model.safetensors --net lenet --data tiny
+fails "no such model" 1 "^evenkeel eval: gone.safetensors: " "$EVENKEEL" eval gone.safetensors --data tiny
+fails "a folder for a model" 1 "^evenkeel eval: tiny: " "$EVENKEEL" eval tiny --data tiny
+fails "no data set" 1 "^evenkeel eval: .*nowhere" "$EVENKEEL" eval model.safetensors --data nowhere
+for size in 0 7 100 3000 100000; do
+    head -c $size model.safetensors >cut.safetensors
+    fails "a model cut to $size bytes" 1 "^evenkeel eval: cut.safetensors: " "$EVENKEEL" eval cut.safetensors --data tiny
+done
+
+# ---- Inspection
+
+passes "inspect" "^    0  conv2d 6 kernel=5 +6x24x24 +156 +86400$" "$EVENKEEL" inspect model.safetensors
+same "totals" "44878 281640" "$(awk '/an image, forward/ {print $(NF - 1), $NF}' out)"
+same "four normalisations have a moving variance" 4 "$(grep -c 'moving variance  ' out)"
+same "the recipe is told" "train.batch_size 32" "$(awk '$1 == "train.batch_size" {print $1, $2}' out)"
+passes "inspect --json" '"role": "moving_variance"' "$EVENKEEL" inspect model.safetensors --json
+report "which is JSON" "$(python3 -m json.tool out 2>&1 >/dev/null)"
+passes "inspect --layer" "^channel +gamma +beta +moving mean +moving variance$" "$EVENKEEL" inspect model.safetensors --layer 1
+same "a row for each of six channels" 6 "$(grep -Ec '^ +[0-5]( +-?[0-9][0-9.e-]*){4}$' out)"
+passes "inspect --layer of weights" "^    0  weight +150 " "$EVENKEEL" inspect model.safetensors --layer 0
+passes "inspect --layer without parameters" "^layer 2: sigmoid" "$EVENKEEL" inspect model.safetensors --layer 2
+fails "no such layer" 1 "has layers 0 to 15$" "$EVENKEEL" inspect model.safetensors --layer 16
+finish
