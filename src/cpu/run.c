@@ -302,8 +302,9 @@ static void run_commit(ek_backend *b, const ek_step *s)
     double loss = 0;
     for (int64_t i = 0; i < b->batch->samples; i++)
         loss += b->batch->loss[i];
-    if (!isfinite(loss))
-        note_fault(b, s, -1);
+    /* Gradients that are not finite follow from the loss, and say less than it does. */
+    if (!isfinite(loss) && (b->fault.step < 0 || b->program->steps[b->fault.step].kind == EK_STEP_NORM_BACKWARD))
+        b->fault = (fault){(int)(s - b->program->steps), -1};
     const int gradient = atomic_load(&b->gradient_fault);
     if (gradient)
         note_fault(b, &b->program->steps[gradient - 1], -1);
