@@ -291,6 +291,12 @@ typedef struct ek_layer_info {
 EK_API int ek_net_layer_count(const ek_net *net);
 EK_API ek_status ek_net_layer(const ek_net *net, int layer, ek_layer_info *info);
 
+/* The net compiled for batches of `batch_size` samples, as text: one step a line with the scope it is cut by, then the
+ * memory it takes. In training the steps of one optimiser step, in prediction those of one batch. For reading, and for
+ * reports; the format is not fixed. The caller frees it with free(); NULL with a message when the net is marked,
+ * batch_size is below 1, or memory is short. */
+EK_API char *ek_net_plan_text(ek_net *net, ek_mode mode, int batch_size);
+
 typedef enum ek_role {
     EK_ROLE_WEIGHT = 0, /* of a convolution or linear layer */
     EK_ROLE_BIAS = 1,   /* likewise */

@@ -14,13 +14,14 @@ const char *ek_error(void)
     return message;
 }
 
-/* Marks a text that did not fit, and keeps the promise of one line. */
+/* Marks a text that did not fit, and keeps the promise of one line: a name from a hostile file must not move a
+ * terminal's cursor either. */
 static void finish_message(int length)
 {
     if (length >= MESSAGE_SIZE)
         memcpy(message + MESSAGE_SIZE - 4, "...", 4);
     for (char *c = message; *c; c++)
-        if (*c == '\n' || *c == '\r')
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
             *c = ' ';
 }
 

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT
+ * A plan as text, for people. */
+#include "base/memory.h"
+#include "net/plan.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { LINE = 160 };
+
+static char *write_text(const ek_program *program)
+{
+    const size_t room = ((size_t)program->count + 1) * LINE;
+    char *text = ek_calloc(room, 1);
+    size_t length = 0;
+    for (int i = 0; text && i < program->count; i++) {
+        ek_program_describe(program, i, text + length, LINE - 1);
+        length += strlen(text + length);
+        text[length++] = '\n';
+    }
+    const double mib = 1024.0 * 1024.0;
+    if (text)
+        snprintf(text + length, room - length,
+                 "%d steps, %.1f MiB of activations and scratch, %.1f MiB of gradients\n", program->count,
+                 (double)program->arena_size * sizeof(float) / mib,
+                 (double)program->gradient_count * sizeof(float) / mib);
+    return text;
+}
+
+char *ek_net_plan_text(ek_net *net, ek_mode mode, int batch_size)
+{
+    if (!net || batch_size < 1 || (mode != EK_TRAINING && mode != EK_PREDICTION)) {
+        ek_fail(EK_ERR_ARGUMENT, "ek_net_plan_text: needs a net, a mode, and a batch size (%d) of at least 1",
+                batch_size);
+        return NULL;
+    }
+    ek_program *program = NULL;
+    const ek_plan_request request = {
+        .mode = mode, .input = EK_INPUT_BYTES, .loss = mode == EK_TRAINING, .max_samples = batch_size, .threads = 1};
+    if (ek_plan_new(&program, net, &request))
+        return NULL;
+    char *text = write_text(program);
+    ek_program_free(program);
+    return text;
+}
