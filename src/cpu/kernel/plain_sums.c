@@ -140,26 +140,40 @@ static void layer_gradient_sums(const float *x, const float *dy, const float *ga
 typedef enum sums { STATISTICS, GRADIENT, LAYER } sums;
 
 typedef struct lanes {
-    float a[COLUMNS], b[COLUMNS], c[COLUMNS];
+    _Alignas(64) float a[COLUMNS];
+    _Alignas(64) float b[COLUMNS];
+    _Alignas(64) float c[COLUMNS];
 } lanes;
 
+/* Rows that go together, `gap` values (with as many maps, `steps`) apart. */
+typedef struct rows4 {
+    const float *x, *dy; /* dy is x where the kind has none */
+    const ek_layer_map *map;
+    int64_t gap, steps;
+} rows4;
+
 /* Adds `rows` (4 or 1) rows at one vector of columns; live < 16: only so many columns are there. Always inlined with
- * a constant kind and rows, so that what the kind does not need is not there. */
-EK_INLINE void column_step(sums kind, int rows, const float *x, const float *dy, int64_t width, int live,
-                           ek_v16 pivot, const ek_layer_map *map, float *a, float *b, float *c)
+ * constant kind and rows, so that what is not needed is not there. */
+EK_INLINE void column_step(sums kind, int rows, const rows4 *r, int64_t at, int live, const float *pivot, float *a,
+                           float *b, float *c)
 {
+    const ek_v16 k = kind == LAYER      ? ek_zero()
+                     : live == EK_LANES ? ek_load(pivot + at)
+                                        : ek_load_part(pivot + at, live);
     ek_v16 sa = ek_zero(), sb = ek_load(b), sc = ek_zero();
-    for (int r = 0; r < rows; r++) {
-        ek_v16 d = live == EK_LANES ? ek_load(x + r * width) : ek_load_part(x + r * width, live);
-        d = ek_sub(d, kind == LAYER ? ek_set(map[r].mean) : pivot);
+    for (int q = 0; q < rows; q++) {
+        const float *x = r->x + q * r->gap + at, *dy = r->dy + q * r->gap + at;
+        const ek_layer_map *map = kind == LAYER ? r->map + q * r->steps : NULL;
+        ek_v16 d = live == EK_LANES ? ek_load(x) : ek_load_part(x, live);
+        d = ek_sub(d, kind == LAYER ? ek_set(map->mean) : k);
         ek_v16 term = d;
         if (kind != STATISTICS)
-            term = live == EK_LANES ? ek_load(dy + r * width) : ek_load_part(dy + r * width, live);
+            term = live == EK_LANES ? ek_load(dy) : ek_load_part(dy, live);
         if (kind == LAYER)
-            d = ek_fma(d, ek_set(map[r].rstd), ek_set(map[r].low));
-        sa = r ? ek_add(sa, term) : term;
+            d = ek_fma(d, ek_set(map->rstd), ek_set(map->low));
+        sa = q ? ek_add(sa, term) : term;
         sb = ek_fma(term, d, sb);
-        sc = r ? ek_add(sc, d) : d;
+        sc = q ? ek_add(sc, d) : d;
     }
     ek_store(a, ek_add(ek_load(a), sa));
     ek_store(b, sb);
@@ -167,20 +181,15 @@ EK_INLINE void column_step(sums kind, int rows, const float *x, const float *dy,
         ek_store(c, ek_add(ek_load(c), sc));
 }
 
-EK_INLINE void column_rows(sums kind, int rows, const float *x, const float *dy, int64_t width, int64_t columns,
-                           const float *pivot, const ek_layer_map *map, lanes *l)
+EK_INLINE void column_rows(sums kind, int rows, const rows4 *r, int64_t columns, const float *pivot, lanes *l)
 {
     int64_t j = 0;
-    for (; j + EK_LANES <= columns; j += EK_LANES) {
-        ek_v16 k = kind == LAYER ? ek_zero() : ek_load(pivot + j);
-        column_step(kind, rows, x + j, dy + j, width, EK_LANES, k, map, l->a + j, l->b + j, l->c + j);
-    }
+    for (; j + EK_LANES <= columns; j += EK_LANES)
+        column_step(kind, rows, r, j, EK_LANES, pivot, l->a + j, l->b + j, l->c + j);
     if (j == columns)
         return;
     const int live = columns < EK_LANES ? (int)columns : EK_LANES;
-    const int64_t at = columns - live;
-    ek_v16 k = kind == LAYER ? ek_zero() : live < EK_LANES ? ek_load_part(pivot, live) : ek_load(pivot + at);
-    column_step(kind, rows, x + at, dy + at, width, live, k, map, l->a + j, l->b + j, l->c + j);
+    column_step(kind, rows, r, columns - live, live, pivot, l->a + j, l->b + j, l->c + j);
 }
 
 /* Empties one of the sums into doubles. */
@@ -194,51 +203,71 @@ EK_INLINE void column_empty(int64_t columns, const float *lane, double *sum)
         sum[j] += (double)lane[j + overlap];
 }
 
-EK_INLINE void columns_any(sums kind, const float *x, const float *dy, int64_t rows, int64_t width,
-                           const float *pivot, const ek_layer_map *map, double *a, double *b, double *c)
+/* A block of columns over all rows. Rows go four at a time, a quarter of all rows apart: processors fetch ahead
+ * along four long streams better than over four neighbours. */
+EK_INLINE void column_block(sums kind, rows4 r, int64_t rows, int64_t stride, int64_t columns, const float *pivot,
+                            double *a, double *b, double *c)
+{
+    const size_t used = (size_t)((columns + EK_LANES - 1) / EK_LANES * EK_LANES) * sizeof(float);
+    const int64_t quarter = rows / 4, single = rows % 4;
+    r.gap = quarter * stride;
+    r.steps = quarter;
+    for (int64_t i = 0; i < quarter + single;) {
+        lanes l;
+        memset(l.a, 0, used);
+        memset(l.b, 0, used);
+        if (kind == GRADIENT)
+            memset(l.c, 0, used);
+        for (const int64_t end = i + ROWS / 4; i < end && i < quarter + single; i++) {
+            if (i == quarter) { /* the rows left over come last */
+                r.x += 3 * r.gap;
+                r.dy += 3 * r.gap;
+                if (kind == LAYER)
+                    r.map += 3 * quarter;
+            }
+            if (i < quarter)
+                column_rows(kind, 4, &r, columns, pivot, &l);
+            else
+                column_rows(kind, 1, &r, columns, pivot, &l);
+            r.x += stride;
+            r.dy += stride;
+            if (kind == LAYER)
+                r.map++;
+        }
+        column_empty(columns, l.a, a);
+        column_empty(columns, l.b, b);
+        if (kind == GRADIENT)
+            column_empty(columns, l.c, c);
+    }
+}
+
+EK_INLINE void columns_any(sums kind, rows4 r, int64_t rows, int64_t stride, int64_t width, const float *pivot,
+                           double *a, double *b, double *c)
 {
     const int64_t blocks = (width + COLUMNS - 1) / COLUMNS;
     const int64_t block = ((width + blocks - 1) / blocks + EK_LANES - 1) / EK_LANES * EK_LANES;
-    for (int64_t r0 = 0; r0 < rows; r0 += ROWS)
-        for (int64_t j = 0; j < width; j += block) {
-            const int64_t end = rows - r0 > ROWS ? r0 + ROWS : rows;
-            const int64_t columns = width - j > block ? block : width - j;
-            const float *k = kind == LAYER ? NULL : pivot + j;
-            lanes l;
-            const size_t used = (size_t)((columns + EK_LANES - 1) / EK_LANES * EK_LANES) * sizeof(float);
-            memset(l.a, 0, used);
-            memset(l.b, 0, used);
-            if (kind == GRADIENT)
-                memset(l.c, 0, used);
-            int64_t r = r0;
-            for (; r + 4 <= end; r += 4)
-                column_rows(kind, 4, x + r * width + j, kind == STATISTICS ? x : dy + r * width + j, width, columns,
-                            k, kind == LAYER ? map + r : NULL, &l);
-            for (; r < end; r++)
-                column_rows(kind, 1, x + r * width + j, kind == STATISTICS ? x : dy + r * width + j, width, columns,
-                            k, kind == LAYER ? map + r : NULL, &l);
-            column_empty(columns, l.a, a + j);
-            column_empty(columns, l.b, b + j);
-            if (kind == GRADIENT)
-                column_empty(columns, l.c, c + j);
-        }
+    for (int64_t j = 0; j < width; j += block) {
+        const rows4 from = {.x = r.x + j, .dy = r.dy + j, .map = r.map};
+        column_block(kind, from, rows, stride, width - j > block ? block : width - j, pivot + j, a + j, b + j, c + j);
+    }
 }
 
-static void column_sums(const float *x, int64_t rows, int64_t width, const float *pivot, double *sum, double *square)
+static void column_sums(const float *x, int64_t rows, int64_t stride, int64_t width, const float *pivot, double *sum,
+                        double *square)
 {
-    columns_any(STATISTICS, x, NULL, rows, width, pivot, NULL, sum, square, NULL);
+    columns_any(STATISTICS, (rows4){.x = x, .dy = x}, rows, stride, width, pivot, sum, square, square);
 }
 
-static void column_gradient_sums(const float *x, const float *dy, int64_t rows, int64_t width, const float *mean,
-                                 double *sum, double *product, double *rest)
+static void column_gradient_sums(const float *x, const float *dy, int64_t rows, int64_t stride, int64_t width,
+                                 const float *mean, double *sum, double *product, double *rest)
 {
-    columns_any(GRADIENT, x, dy, rows, width, mean, NULL, sum, product, rest);
+    columns_any(GRADIENT, (rows4){.x = x, .dy = dy}, rows, stride, width, mean, sum, product, rest);
 }
 
 static void layer_parameter_sums(const float *x, const float *dy, int64_t rows, int64_t width,
                                  const ek_layer_map *map, double *dbeta, double *dgamma)
 {
-    columns_any(LAYER, x, dy, rows, width, NULL, map, dbeta, dgamma, NULL);
+    columns_any(LAYER, (rows4){.x = x, .dy = dy, .map = map}, rows, width, width, x, dbeta, dgamma, dgamma);
 }
 
 void EK_KERNEL(fill_plain_sums)(ek_plain_kernels *table);
