@@ -79,6 +79,12 @@ static void digests_one_channel_alike(void **state)
     assert_int_equal(ek_idx_read(&a, EK_IDX_IMAGES, "three"), EK_OK);
     assert_int_equal(ek_idx_read(&b, EK_IDX_IMAGES, "four"), EK_OK);
     assert_string_equal(a.digest, b.digest);
+    char text[EK_DIGEST_TEXT];
+    ek_digest digest;
+    assert_int_equal(ek_digest_begin(&digest), EK_OK);
+    ek_digest_add(&digest, three.data, three.size);
+    ek_digest_end(&digest, text);
+    assert_string_equal(a.digest, text);
     ek_idx_free(&a);
     ek_idx_free(&b);
 }
