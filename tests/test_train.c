@@ -62,14 +62,15 @@ static const char small[] = "input 1 6 6\nconv2d 3 kernel=3\nbatchnorm\nsigmoid\
 typedef struct snapshot {
     size_t size;
     float *values;
-    int64_t counters;
+    uint64_t counters;
 } snapshot;
 
-static int64_t counters_of(ek_net *net)
+static uint64_t counters_of(ek_net *net)
 {
-    int64_t sum = 0;
+    uint64_t sum = 0;
     for (int i = 0; i < ek_net_tensor_count(net); i++)
-        sum = 1000 * sum + (ek_net_tensor(net, i)->counter ? *ek_net_tensor(net, i)->counter : 0);
+        if (ek_net_tensor(net, i)->counter)
+            sum = 1000 * sum + (uint64_t)*ek_net_tensor(net, i)->counter;
     return sum;
 }
 

@@ -56,6 +56,8 @@ static ek_status add_unit_step(ek_plan *plan, const ek_stage *s, ek_step_kind ki
 
 static ek_status add_unit_backward(ek_plan *plan, const ek_stage *s, ek_buffer dy)
 {
+    if (!s->grad_input && !(s->norm && s->norm->dgamma)) /* nothing before or in it trains: there may be no dy */
+        return EK_OK;
     if (s->norm) {
         EK_TRY(add_unit_step(plan, s, EK_STEP_UNIT_SUMS, dy));
         ek_step *step = ek_plan_add(plan, EK_STEP_NORM_BACKWARD, EK_ONCE, s->layer);

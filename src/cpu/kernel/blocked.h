@@ -26,8 +26,8 @@ typedef struct ek_blocked_kernels {
     /* One block of features x [F][16] to rows: rows[f/16][n][f%16] for the block's samples n0..n0+15, in an array of
      * `samples` rows each; features past F are zeros. */
     void (*rows_from_block)(int features, const float *x, int64_t samples, int64_t n0, float *rows);
-    /* Rows k0..k0+count-1 (count <= 8) of a linear layer's dweight [K,F] and, unless NULL, dbias [K], over the whole
-     * batch: dy is [blocks][K][16] with dy_stride floats from block to block, rows as above. */
+    /* Rows k0..k0+count-1 of a linear layer's dweight [K,F] and, unless NULL, dbias [K], over the whole batch: dy is
+     * [blocks][K][16] with dy_stride floats from block to block, rows as above. */
     void (*linear_backward_weight)(int features, int k0, int count, int blocks, const float *rows, const float *dy,
                                    size_t dy_stride, float *dweight, float *dbias);
 
