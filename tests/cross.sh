@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 # The kernels on processors that are not here: the programs of tests/kernels on an emulated aarch64, on an emulated
 # x86-64 without AVX; and that the training steps of tests/kernels/bits.c end in the same bits wherever there is fused
-# multiply-add: on each instruction set of this processor and on ARM's. (All other programs of tests/kernels go through
-# this processor's sets by themselves.)
+# multiply-add: on each instruction set of this processor and on ARM's. (All other programs of tests/kernels go
+# through this processor's sets by themselves, and at their full length.)
 set -eu
 arm=$BUILD/aarch64
 bits="$TMPDIR/bits"
@@ -16,7 +16,7 @@ run_all() # LABEL FOLDER/PATTERN COMMAND...: every such program, each its own ca
     for program in $programs; do
         [ -f "$program" ] && [ -x "$program" ] || continue
         name="${program##*/} on $label"
-        if "$@" "$program" >"$TMPDIR/log" 2>&1 && ! grep -q '^not ok' "$TMPDIR/log"; then
+        if EVENKEEL_TEST_QUICK=1 "$@" "$program" >"$TMPDIR/log" 2>&1 && ! grep -q '^not ok' "$TMPDIR/log"; then
             echo "ok $name"
         else
             echo "not ok $name"
@@ -67,9 +67,11 @@ else
     echo "SKIP: no NEON: gcc-aarch64-linux-gnu or qemu-user is not installed"
 fi
 
-# One hash, and not an empty one. The baseline rounds a multiplication and an addition twice: not compared.
-if grep -v -e baseline -e 'without AVX' "$bits" | sed 's/.*: //' | sort -u |
-    awk 'length($0) >= 8 { hashes++ } END { exit !(NR == 1 && hashes == 1) }'; then
+# One hash. The baseline rounds a multiplication and an addition twice: not compared.
+grep -v -e baseline -e 'without AVX' "$bits" | sed 's/.*: //' >"$TMPDIR/hashes" || true
+if [ -s "$bits" ] && [ "$(wc -l <"$TMPDIR/hashes")" -lt 2 ]; then
+    echo "SKIP: fewer than two processors with fused multiply-add: no bits to compare"
+elif sort -u "$TMPDIR/hashes" | awk 'length($0) >= 8 { hashes++ } END { exit !(NR == 1 && hashes == 1) }'; then
     echo "ok the same bits with every fused multiply-add"
 else
     echo "not ok the same bits with every fused multiply-add"
