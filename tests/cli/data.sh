@@ -20,7 +20,8 @@ if grep -q "without libpng" err; then
     echo "SKIP: pictures: this build has no libpng"
 else
     same "show" "0 89504e470d0a1a0a" "$status $(head -c 8 sheet.png | od -An -tx1 | tr -d ' \n')"
-    passes "show with every option" "" "$EVENKEEL" data show tiny --split test --first 2 --count 18 --columns 9 -o p.png
+    passes "show with every option" "" \
+        "$EVENKEEL" data show tiny --split test --first 2 --count 18 --columns 9 -o p.png
     fails "show beyond the end" 1 "^evenkeel data show: " "$EVENKEEL" data show tiny --first 39 --count 2 -o none.png
     absent "no picture of it" "none*"
 fi

@@ -34,10 +34,11 @@ def main():
     rng = random.Random(8)
     options.dir.mkdir(parents=True, exist_ok=True)
     for split, count in (("train", options.train), ("t10k", options.test)):
+        side = options.side
         labels = bytes(i % CLASSES for i in range(count))
-        images = b"".join(image(rng, label, options.side) for label in labels)
+        images = b"".join(image(rng, label, side) for label in labels)
         files = {
-            f"{split}-images-idx3-ubyte": struct.pack(">4B3I", 0, 0, 8, 3, count, options.side, options.side) + images,
+            f"{split}-images-idx3-ubyte": struct.pack(">4B3I", 0, 0, 8, 3, count, side, side) + images,
             f"{split}-labels-idx1-ubyte": struct.pack(">4BI", 0, 0, 8, 1, count) + labels,
         }
         for name, content in files.items():

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Output that cannot be written: full disks, closed pipes, paths that lead nowhere. One line, exit status 1, no trace.
+# Output that cannot be written: full disks, closed pipes, paths that lead nowhere. One line, status 1, no trace.
 . "$(dirname "$0")/helpers"
 cd "$work" || exit 1
 python3 "$here/make_idx.py" tiny --train 64 --test 20
@@ -12,7 +12,8 @@ mkdir folder
 
 fails "--out in no folder" 1 "^evenkeel train: gone/m: .*folder does not exist" $train --out gone/m
 fails "--out is a folder" 1 "^evenkeel train: folder: a folder" $train --out folder
-fails "--out below a file" 1 "^evenkeel train: model.safetensors/m: .*Not a directory" $train --out model.safetensors/m
+fails "--out below a file" 1 "^evenkeel train: model.safetensors/m: .*Not a directory" \
+    $train --out model.safetensors/m
 ln -s nowhere dangling
 fails "--out is a link to nothing" 1 "^evenkeel train: dangling: a symbolic link" $train --out dangling
 fails "--out has too long a name" 1 "File name too long" $train --out "$(printf 'x%.0s' $(seq 300))"

@@ -22,7 +22,8 @@ fails "mistyped command" 2 "did you mean 'train'\?" "$EVENKEEL" trian
 fails "mistyped option of the command itself" 2 "there is no option '--verson'" "$EVENKEEL" --verson
 fails "data alone" 2 "fetch, info or show" "$EVENKEEL" data
 fails "mistyped data command" 2 "did you mean 'fetch'\?" "$EVENKEEL" data fecth
-fails "unknown option" 2 "^evenkeel train: there is no option '--warp'; 'evenkeel train --help'" "$EVENKEEL" train --warp 9
+fails "unknown option" 2 "^evenkeel train: there is no option '--warp'; 'evenkeel train --help'" \
+    "$EVENKEEL" train --warp 9
 fails "mistyped option" 2 "there is no option '--epoch'; did you mean '--epochs'\?" "$EVENKEEL" train --epoch 3
 fails "mistyped option with a value" 2 "did you mean '--batch-size'\?" "$EVENKEEL" train --batchsize=3
 fails "unknown letter" 2 "there is no option '-x'" "$EVENKEEL" train -x
@@ -38,27 +39,30 @@ fails "text with a line break stays one line" 2 "there is no command 'a\?b'" "$E
 
 for value in 0 -5 1e99 abc "" 12x " 7" 7.0 +7 99999999999999999999 1000001; do
     fails "--batch-size '$value'" 2 "^evenkeel train: --batch-size: '.*' is not a whole number from 1 to 1000000$" \
-        "$EVENKEEL" train --batch-size "$value"
-    fails "--batch-size='$value'" 2 "--batch-size: " "$EVENKEEL" train "--batch-size=$value"
+        "$EVENKEEL" train --data nowhere --batch-size "$value"
+    fails "--batch-size='$value'" 2 "--batch-size: " "$EVENKEEL" train --data nowhere "--batch-size=$value"
 done
 for value in 0 -1 ten 1000001; do
-    fails "--epochs $value" 2 "--epochs: '.*' is not a whole number from 1 to " "$EVENKEEL" train --epochs "$value"
+    fails "--epochs $value" 2 "--epochs: '.*' is not a whole number from 1 to " \
+        "$EVENKEEL" train --data nowhere --epochs "$value"
 done
 for value in 0 1025 two; do
-    fails "--threads $value" 2 "--threads: '.*' is not a whole number from 1 to 1024" "$EVENKEEL" eval m --threads "$value"
+    fails "--threads $value" 2 "--threads: '.*' is not a whole number from 1 to 1024" \
+        "$EVENKEEL" eval m --threads "$value"
 done
 for value in 0 -0.1 nan inf 0x1p3 1e999 0,1 "" .; do
     fails "--lr '$value'" 2 "^evenkeel train: --lr: '.*' is not a number from 1e-12 to 1000000$" \
-        "$EVENKEEL" train --lr "$value"
+        "$EVENKEEL" train --data nowhere --lr "$value"
 done
 for value in -1 1.5 18446744073709551616 ""; do
     fails "--seed '$value'" 2 "--seed: '.*' is not a whole number from 0 to 18446744073709551615" \
-        "$EVENKEEL" train --seed "$value"
+        "$EVENKEEL" train --data nowhere --seed "$value"
 done
-fails "--out ''" 2 "^evenkeel train: --out: the value is empty" "$EVENKEEL" train --out ""
+fails "--out ''" 2 "^evenkeel train: --out: the value is empty" "$EVENKEEL" train --data nowhere --out ""
 fails "--layer -1" 2 "--layer: '-1' is not a whole number" "$EVENKEEL" inspect m --layer -1
 fails "a worker of no such kind" 2 "--worker: 'x' is none of peak, train" "$EVENKEEL" bench --worker x
 
 # A locale with a decimal comma changes nothing.
-LC_ALL=de_DE.UTF-8 fails "--lr 0,1 in a German locale" 2 "'0,1' is not a number" "$EVENKEEL" train --lr 0,1
+fails "--lr 0,1 in a German locale" 2 "'0,1' is not a number" \
+    env LC_ALL=de_DE.UTF-8 "$EVENKEEL" train --data nowhere --lr 0,1
 finish
