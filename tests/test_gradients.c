@@ -237,27 +237,36 @@ static void test_reference_cross_entropy(void **state)
 /* Every kind of layer with every option, in the neighbourhoods that plans treat differently. */
 static const char *const nets[] = {
     /* the book's pattern; a pool that fits a unit, and ones that do not */
-    "input 2 8 6\nconv2d 5 kernel=3 padding=1\nbatchnorm\nsigmoid\navgpool 2\nflatten\nlinear 7\nbatchnorm\nsigmoid\n"
+    "input 2 8 6\nconv2d 5 kernel=3 padding=1\nbatchnorm\nsigmoid\navgpool 2\nflatten\nlinear 7\n"
+    "batchnorm\nsigmoid\n"
     "linear 4\n",
     "input 1 9 7\nconv2d 3 kernel=5 padding=2 stride=2\nbatchnorm affine=no\nsigmoid\navgpool 3 stride=2\nflatten\n"
     "linear 3\n",
     "input 1 7 7\nconv2d 4 kernel=2\nsigmoid\navgpool 3\nconv2d 3 kernel=2\nsigmoid\nflatten\nlinear 5\n",
+    "input 1 7 8\nconv2d 2 kernel=3 padding=1\nsigmoid\navgpool 2\nflatten\nlinear 3\n",
+    "input 1 8 7\nconv2d 2 kernel=3 padding=1\nbatchnorm\navgpool 3\nflatten\nlinear 3\n",
+    "input 1 8 7\nconv2d 2 kernel=3 padding=1\nbatchnorm\nsigmoid\navgpool 2\nflatten\nlinear 3\n",
     "input 3 7 5\navgpool 2 stride=1\nconv2d 2 kernel=3\nbatchnorm\navgpool 2\nflatten\nlinear 3\n",
     /* without norm, without bias, with strides, deeper padding */
-    "input 1 12 12\nconv2d 6 kernel=5 padding=2\nsigmoid\navgpool 2\nconv2d 5 kernel=3\nsigmoid\navgpool 2\nflatten\n"
+    "input 1 12 12\nconv2d 6 kernel=5 padding=2\nsigmoid\navgpool 2\nconv2d 5 kernel=3\nsigmoid\n"
+    "avgpool 2\nflatten\n"
     "linear 9\nsigmoid\nlinear 4\n",
     "input 2 7 9\nconv2d 3 kernel=3 stride=3 bias=no\nconv2d 4 kernel=2 padding=2 stride=2\nsigmoid\nflatten\n"
     "linear 3 bias=no\n",
-    "input 17 3 3\nconv2d 17 kernel=3 padding=1\nsigmoid\nconv2d 18\nbatchnorm\nsigmoid\nflatten\nlinear 17\nsigmoid\n"
+    "input 17 3 3\nconv2d 17 kernel=3 padding=1\nsigmoid\nconv2d 18\nbatchnorm\nsigmoid\nflatten\n"
+    "linear 17\nsigmoid\n"
     "linear 19\n",
     /* every switch of batchnorm */
     "input 1 6 6\nconv2d 3 kernel=3\nbatchnorm tracking=no\nsigmoid\nflatten\nlinear 6\nbatchnorm tracking=no\n"
     "linear 3\n",
-    "input 1 6 6\nconv2d 3 kernel=3\nbatchnorm use_moving=yes\nsigmoid\nflatten\nlinear 6\nbatchnorm use_moving=yes\n"
+    "input 1 6 6\nconv2d 3 kernel=3\nbatchnorm use_moving=yes\nsigmoid\nflatten\nlinear 6\n"
+    "batchnorm use_moving=yes\n"
     "sigmoid\nlinear 3\n",
-    "input 1 6 6\nconv2d 3 kernel=3\nbatchnorm use_moving=yes hold_moving=yes\nsigmoid\navgpool 2\nflatten\nlinear 6\n"
+    "input 1 6 6\nconv2d 3 kernel=3\nbatchnorm use_moving=yes hold_moving=yes\nsigmoid\navgpool 2\n"
+    "flatten\nlinear 6\n"
     "batchnorm use_moving=yes hold_moving=yes hold_affine=yes\nlinear 3\n",
-    "input 1 6 6\nconv2d 3 kernel=3\nbatchnorm hold_moving=yes hold_affine=yes\nsigmoid\navgpool 2\nflatten\nlinear 6\n"
+    "input 1 6 6\nconv2d 3 kernel=3\nbatchnorm hold_moving=yes hold_affine=yes\nsigmoid\navgpool 2\n"
+    "flatten\nlinear 6\n"
     "batchnorm affine=no hold_moving=yes\nsigmoid\nlinear 3\n",
     "input 1 6 6\nconv2d 3 kernel=3\nbatchnorm moving_variance=population momentum=0.3\nsigmoid\nflatten\nlinear 6\n"
     "batchnorm momentum=cumulative\nlinear 3\n",
@@ -267,15 +276,18 @@ static const char *const nets[] = {
     "input 2 5 5\nbatchnorm\nconv2d 3 kernel=3\nsigmoid\nflatten\nlinear 3\n",
     "input 2 5 5\nbatchnorm affine=no\nconv2d 3 kernel=3\nsigmoid\nflatten\nlinear 3\n",
     "input 2 6 6\nbatchnorm hold_affine=yes\nsigmoid\navgpool 2\nconv2d 3 kernel=3\nsigmoid\nflatten\nlinear 3\n",
-    "input 2 6 6\nconv2d 3 kernel=3\nsigmoid\nbatchnorm\navgpool 2\nflatten\nlinear 5\nsigmoid\nbatchnorm\nlinear 3\n",
+    "input 2 6 6\nconv2d 3 kernel=3\nsigmoid\nbatchnorm\navgpool 2\nflatten\nlinear 5\nsigmoid\n"
+    "batchnorm\nlinear 3\n",
     "input 2 5 5\nconv2d 3 kernel=3\nflatten\nbatchnorm\nsigmoid\nlinear 4\nbatchnorm\n",
     "input 2 5 5\nconv2d 3 kernel=3\nbatchnorm\nbatchnorm\nsigmoid\nsigmoid\nflatten\nlinear 4\nsigmoid\n",
     "input 2 4 4\nconv2d 3 kernel=3\navgpool 2\nbatchnorm\nconv2d 4\n",
     "input 2 4 4\nsigmoid\navgpool 2\nsigmoid\navgpool 2\nflatten\nlinear 3\n",
     /* layernorm: after convolutions, after linear layers, first, last, without affine and eps */
     "input 2 5 5\nconv2d 3 kernel=3\nlayernorm\nsigmoid\nflatten\nlinear 6\nlayernorm\nsigmoid\nlinear 3\n",
-    "input 2 5 5\nlayernorm\nconv2d 3 kernel=3\nlayernorm affine=no\nsigmoid\navgpool 3\nflatten\nlinear 4\nlayernorm\n",
-    "input 2 5 5\nlayernorm affine=no eps=0\nconv2d 3 kernel=3\nlayernorm eps=0.1\nbatchnorm\nsigmoid\nflatten\nlinear 4\n",
+    "input 2 5 5\nlayernorm\nconv2d 3 kernel=3\nlayernorm affine=no\nsigmoid\navgpool 3\nflatten\n"
+    "linear 4\nlayernorm\n",
+    "input 2 5 5\nlayernorm affine=no eps=0\nconv2d 3 kernel=3\nlayernorm eps=0.1\nbatchnorm\nsigmoid\n"
+    "flatten\nlinear 4\n",
     /* linear layers alone, one of more than a piece of rows */
     "input 1 1 1\nflatten\nlinear 40\nsigmoid\nlinear 2\n",
     "input 1 5 7\nflatten\nlinear 33\nbatchnorm\nsigmoid\nlinear 26\nbatchnorm\nsigmoid\nlinear 11\n",
