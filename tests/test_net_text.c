@@ -42,8 +42,8 @@ static void test_written_as_read(void **state)
     (void)state;
     static const char *const texts[] = {
         "input 1 28 28\n",
-        "input 3 32 31\nconv2d 6 kernel=5 padding=2 stride=3 bias=no\nsigmoid\navgpool 2\navgpool 3 stride=2\n"
-        "flatten\nlinear 120\nlinear 10 bias=no\n",
+        ("input 3 32 31\nconv2d 6 kernel=5 padding=2 stride=3 bias=no\nsigmoid\navgpool 2\navgpool 3 stride=2\n"
+         "flatten\nlinear 120\nlinear 10 bias=no\n"),
         "input 65536 1 1\nbatchnorm eps=0 momentum=1 moving_variance=population affine=no tracking=no\n",
         "input 1 1 1\nbatchnorm momentum=cumulative use_moving=yes hold_moving=yes hold_affine=yes\n",
         "input 2 3 4\nbatchnorm eps=0.001 momentum=0.01\nlayernorm\nlayernorm eps=1e-12 affine=no\n",
