@@ -9,15 +9,10 @@
 typedef struct inspection {
     const char *model, *net_name;
     int layer; /* -1: all */
+    int plan;  /* batch size whose plan is wanted; 0: none */
     bool json;
     ek_net *net;
 } inspection;
-
-static const char *const note_keys[] = {"data.name",      "data.digest", "labels",       "train.version",
-                                        "train.samples",  "train.start", "train.epochs", "train.batch_size",
-                                        "train.lr",       "train.seed",  "train.order",  "train.loss",
-                                        "train.accuracy", "val.loss",    "val.accuracy"};
-enum { NOTE_KEYS = sizeof note_keys / sizeof *note_keys };
 
 /* What the roles are called, in the book's words. */
 static const char *role_name(ek_role role)
@@ -105,11 +100,14 @@ static void print_summaries(const inspection *n)
 static void print_notes(const inspection *n)
 {
     bool first = true;
-    for (int i = 0; i < NOTE_KEYS; i++) {
-        const char *value = ek_net_note(n->net, note_keys[i]);
-        if (!value || !*value)
+    const char *key;
+    for (int i = 0; (key = ek_net_note_key(n->net, i)) != NULL; i++) {
+        const char *value = ek_net_note(n->net, key);
+        if (!*value)
             continue;
-        printf("%s%-16s  ", first ? "\n" : "", note_keys[i]);
+        fputs(first ? "\n" : "", stdout);
+        cli_put_text(key);
+        printf("%*s  ", (int)strlen(key) < 16 ? 16 - (int)strlen(key) : 0, "");
         for (; *value; value += strcspn(value, "\n") + (strchr(value, '\n') != NULL)) {
             char line[256];
             snprintf(line, sizeof line, "%.*s", (int)strcspn(value, "\n"), value);
@@ -161,6 +159,21 @@ static void print_one_layer(const inspection *n)
         }
     }
     print_channels(n);
+}
+
+/* What an optimiser step and a prediction consist of. */
+static int print_plans(const cli_command *self, const inspection *n)
+{
+    char *training = ek_net_plan_text(n->net, EK_TRAINING, n->plan);
+    char *prediction = training ? ek_net_plan_text(n->net, EK_PREDICTION, n->plan) : NULL;
+    int status = CLI_DONE;
+    if (prediction)
+        printf("training, batches of %d\n%s\nprediction, batches of %d\n%s", n->plan, training, n->plan, prediction);
+    else
+        status = cli_fail(self, "%s", ek_error());
+    free(training);
+    free(prediction);
+    return status;
 }
 
 static void print_text(const inspection *n)
@@ -243,12 +256,12 @@ static void print_json(const inspection *n)
     }
     printf("],\n \"notes\": {");
     separator = "";
-    for (int i = 0; i < NOTE_KEYS; i++) {
-        const char *value = ek_net_note(n->net, note_keys[i]);
-        if (!value)
-            continue;
-        printf("%s\n  \"%s\": ", separator, note_keys[i]);
-        cli_json_string(value);
+    const char *key;
+    for (int i = 0; (key = ek_net_note_key(n->net, i)) != NULL; i++) {
+        printf("%s\n  ", separator);
+        cli_json_string(key);
+        printf(": ");
+        cli_json_string(ek_net_note(n->net, key));
         separator = ",";
     }
     printf("}}\n");
@@ -265,6 +278,8 @@ int cli_inspect(const cli_command *self, int argc, char **argv)
          .help = "this layer alone, every value of a normalisation"},
         {"--net", .value = "NAME|FILE", .text = &n.net_name,
          .help = "for weights alone, as PyTorch saves them: the net they belong to"},
+        {"--plan", .value = "N", .integer = &n.plan, .low = 1, .high = CLI_COUNT_MAX,
+         .help = "the steps that batches of N samples are compiled to, instead"},
         {"--json", .flag = &n.json, .help = "print JSON"},
         {.name = NULL},
     };
@@ -277,6 +292,8 @@ int cli_inspect(const cli_command *self, int argc, char **argv)
     status = CLI_DONE;
     if (n.layer >= ek_net_layer_count(n.net))
         status = cli_fail(self, "--layer: %s has layers 0 to %d", n.model, ek_net_layer_count(n.net) - 1);
+    else if (n.plan)
+        status = print_plans(self, &n);
     else if (n.json)
         print_json(&n);
     else

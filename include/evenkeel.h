@@ -347,6 +347,8 @@ EK_API ek_status ek_net_load_weights(ek_net *net, const char *path);
  * The getter returns NULL when there is none. */
 EK_API ek_status ek_net_set_note(ek_net *net, const char *key, const char *value);
 EK_API const char *ek_net_note(const ek_net *net, const char *key);
+/* Key of note i, in the order they were first set; NULL past the last. */
+EK_API const char *ek_net_note_key(const ek_net *net, int i);
 
 /* ---- 4. Data ------------------------------------------------------------------------------------------------ */
 
@@ -386,7 +388,7 @@ EK_API int ek_dataset_label(const ek_dataset *dataset, int64_t i);
 /* The class's name in words ("ankle boot"), or its number as text where no names are known. NULL outside. */
 EK_API const char *ek_dataset_label_text(const ek_dataset *dataset, int label);
 
-/* A contact sheet of `count` samples from `first` on, each above its label, as PNG: the book's visualize. `columns`
+/* A contact sheet of `count` samples from `first` on, each below its label, as PNG: the book's visualize. `columns`
  * 0 means 8. Written like a model file. EK_ERR_UNSUPPORTED in a build without libpng. */
 EK_API ek_status ek_dataset_save_sheet(const ek_dataset *dataset, int64_t first, int count, int columns,
                                        const char *path);

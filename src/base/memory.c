@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 static atomic_llong allocations;
 static atomic_llong fail_at;
@@ -82,10 +83,17 @@ static size_t block_size(size_t size)
     return padded == SIZE_MAX ? SIZE_MAX : padded / unit * unit;
 }
 
+/* Blocks are touched at once, so one larger than the machine's memory would not fail, but have the system kill us. */
+static size_t machine_memory(void)
+{
+    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    return pages > 0 && page > 0 ? ek_size_mul((size_t)pages, (size_t)page) : PTRDIFF_MAX;
+}
+
 void *ek_block_alloc(size_t size)
 {
     size_t padded = block_size(size);
-    if (injected_failure() || padded > PTRDIFF_MAX)
+    if (injected_failure() || padded > PTRDIFF_MAX || padded > machine_memory())
         return out_of_memory(size);
     void *block = aligned_alloc(padded >= HUGE_PAGE ? HUGE_PAGE : 64, padded);
     if (!block)

@@ -163,3 +163,8 @@ const char *ek_net_note(const ek_net *net, const char *key)
     int i = net && key ? find_note(net, key) : -1;
     return i >= 0 ? net->notes[i].value : NULL;
 }
+
+const char *ek_net_note_key(const ek_net *net, int i)
+{
+    return net && i >= 0 && i < net->note_count ? net->notes[i].key : NULL;
+}

@@ -417,6 +417,8 @@ static ek_status fill_program(ek_plan *plan)
     for (int i = 0; i < p->norm_count; i++)
         EK_TRY(ek_batchnorm_alloc(&p->norms[i], blocks_of(plan)));
     EK_TRY(add_steps(plan));
+    if (plan->request->dry)
+        return EK_OK;
     p->arena = ek_block_alloc(ek_size_mul(p->arena_size, sizeof *p->arena));
     return p->arena ? EK_OK : EK_ERR_MEMORY;
 }
@@ -435,7 +437,7 @@ ek_status ek_plan_new(ek_program **out, ek_net *net, const ek_plan_request *requ
         ek_program_free(program);
         return status;
     }
-    if (request->mode == EK_PREDICTION)
+    if (request->mode == EK_PREDICTION && !request->dry)
         ek_plan_refresh(program, net);
     *out = program;
     return EK_OK;

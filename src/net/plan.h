@@ -18,6 +18,7 @@ typedef struct ek_plan_request {
     bool loss;           /* losses and predictions against labels; else logits are stored. Training: true */
     int64_t max_samples; /* of a batch */
     int threads;         /* of the backend: how many buffers by_thread and scratch need */
+    bool dry;            /* steps and sizes alone, to look at: there is no arena */
 } ek_plan_request;
 
 /* The program. It reads and, in training, changes the net's tensors in place, so the net must outlive it. Prediction

@@ -35,8 +35,12 @@ char *ek_net_plan_text(ek_net *net, ek_mode mode, int batch_size)
         return NULL;
     }
     ek_program *program = NULL;
-    const ek_plan_request request = {
-        .mode = mode, .input = EK_INPUT_BYTES, .loss = mode == EK_TRAINING, .max_samples = batch_size, .threads = 1};
+    const ek_plan_request request = {.mode = mode,
+                                     .input = EK_INPUT_BYTES,
+                                     .loss = mode == EK_TRAINING,
+                                     .max_samples = batch_size,
+                                     .threads = 1,
+                                     .dry = true};
     if (ek_plan_new(&program, net, &request))
         return NULL;
     char *text = write_text(program);

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT
+ * Tests of plans: what layers are gathered into, how large the arena is, and the plan as text. */
+#include "base/memory.h"
+#include "net/plan.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static int count_steps(const ek_program *program, ek_step_kind kind)
+{
+    int count = 0;
+    for (int i = 0; i < program->count; i++)
+        count += program->steps[i].kind == kind;
+    return count;
+}
+
+static ek_program *plan_of(const char *text, ek_mode mode, int64_t samples, ek_net **net)
+{
+    *net = ek_net_parse(text, NULL);
+    assert_non_null(*net);
+    ek_program *program = NULL;
+    const ek_plan_request request = {.mode = mode, .loss = true, .max_samples = samples, .threads = 2, .dry = true};
+    assert_int_equal(ek_plan_new(&program, *net, &request), EK_OK);
+    return program;
+}
+
+static void test_units(void **state)
+{
+    (void)state;
+    ek_net *net;
+    ek_program *p = plan_of("input 1 8 8\nconv2d 3 kernel=3\nbatchnorm\nsigmoid\navgpool 2\n"
+                            "conv2d 2 kernel=2\nsigmoid\nbatchnorm\nflatten\nlinear 4\n",
+                            EK_TRAINING, 20, &net);
+    /* norm, sigmoid and pool in one pass; then sigmoid, and a norm of its own after it */
+    assert_int_equal(count_steps(p, EK_STEP_UNIT), 3);
+    assert_int_equal(count_steps(p, EK_STEP_POOL), 0);
+    assert_int_equal(count_steps(p, EK_STEP_NORM_FORWARD), 2);
+    assert_int_equal(count_steps(p, EK_STEP_NORM_BACKWARD), 2);
+    /* the first layer's input needs no gradient */
+    assert_int_equal(count_steps(p, EK_STEP_MAP), 3);
+    assert_int_equal(count_steps(p, EK_STEP_MAP_BACKWARD), 2);
+    assert_int_equal(count_steps(p, EK_STEP_WEIGHT_PARTS), 2);
+    assert_int_equal(count_steps(p, EK_STEP_LINEAR_WEIGHT), 1);
+    assert_null(p->arena);
+    ek_program_free(p);
+    ek_net_free(net);
+}
+
+static void test_pool_apart(void **state)
+{
+    (void)state;
+    ek_net *net;
+    ek_program *p =
+        plan_of("input 1 7 7\nconv2d 3 kernel=1\nsigmoid\navgpool 2\nflatten\nlinear 2\n", EK_TRAINING, 16, &net);
+    assert_int_equal(count_steps(p, EK_STEP_POOL), 1); /* 7 rows are no windows of 2 */
+    assert_int_equal(count_steps(p, EK_STEP_POOL_BACKWARD), 1);
+    ek_program_free(p);
+    ek_net_free(net);
+}
+
+static void test_folding(void **state)
+{
+    (void)state;
+    ek_net *net;
+    ek_program *p =
+        plan_of("input 2 6 6\nconv2d 3 kernel=3\nbatchnorm\nsigmoid\nflatten\nbatchnorm\nlinear 4\nbatchnorm\n",
+                EK_PREDICTION, 64, &net);
+    /* the first and the last norm are folded into the maps before them; the second has none before it */
+    assert_int_equal(p->norm_count, 1);
+    assert_int_equal(count_steps(p, EK_STEP_STATS), 0);
+    assert_true(p->by_thread);
+    ek_program_free(p);
+    ek_net_free(net);
+    p = plan_of("input 2 6 6\nconv2d 3 kernel=3\nbatchnorm tracking=no\nflatten\nlinear 4\n", EK_PREDICTION, 64,
+                &net);
+    assert_int_equal(count_steps(p, EK_STEP_STATS), 1); /* no moving statistics: the batch's */
+    assert_false(p->by_thread);
+    ek_program_free(p);
+    ek_net_free(net);
+}
+
+/* Buffers of prediction are a thread's, so the arena does not grow with the batch. */
+static void test_arena(void **state)
+{
+    (void)state;
+    ek_net *net, *other;
+    const char *text = "input 1 9 9\nconv2d 3 kernel=3\nsigmoid\nflatten\nlinear 4\n";
+    ek_program *p = plan_of(text, EK_PREDICTION, 16, &net), *q = plan_of(text, EK_PREDICTION, 4096, &other);
+    assert_int_equal(p->arena_size, q->arena_size);
+    ek_program_free(q);
+    ek_net_free(other);
+    q = plan_of(text, EK_TRAINING, 4096, &other);
+    assert_true(q->arena_size > 100 * p->arena_size);
+    ek_program_free(q);
+    ek_program_free(p);
+    ek_net_free(other);
+    ek_net_free(net);
+}
+
+static void test_text(void **state)
+{
+    (void)state;
+    ek_net *net = ek_net_builtin("bn-lenet");
+    char *text = ek_net_plan_text(net, EK_TRAINING, 128);
+    assert_non_null(text);
+    const char *unit = strstr(text, "layer 1: 6x24x24, norm, sigmoid, pool\n");
+    assert_non_null(unit);
+    assert_non_null(strstr(text, "MiB of activations"));
+    assert_int_equal(text[strlen(text) - 1], '\n');
+    free(text);
+    text = ek_net_plan_text(net, EK_PREDICTION, 1000000); /* only looked at: nothing of that size is allocated */
+    assert_non_null(text);
+    assert_null(strstr(text, "norm"));
+    free(text);
+    assert_null(ek_net_plan_text(net, EK_TRAINING, 0));
+    assert_non_null(strstr(ek_error(), "batch size (0)"));
+    assert_null(ek_net_plan_text(net, (ek_mode)0, 1));
+    assert_null(ek_net_plan_text(NULL, EK_TRAINING, 1));
+    ek_net_free(net);
+}
+
+static void test_note_keys(void **state)
+{
+    (void)state;
+    ek_net *net = ek_net_builtin("lenet");
+    assert_null(ek_net_note_key(net, 0));
+    assert_int_equal(ek_net_set_note(net, "one", "1"), EK_OK);
+    assert_int_equal(ek_net_set_note(net, "two", "2"), EK_OK);
+    assert_string_equal(ek_net_note_key(net, 0), "one");
+    assert_string_equal(ek_net_note_key(net, 1), "two");
+    assert_null(ek_net_note_key(net, 2));
+    assert_null(ek_net_note_key(net, -1));
+    ek_net_free(net);
+}
+
+static void test_huge_block(void **state)
+{
+    (void)state;
+    assert_null(ek_block_alloc((size_t)1 << 46)); /* more than any machine has: refused, not killed for */
+    assert_non_null(strstr(ek_error(), "out of memory"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_units),      cmocka_unit_test(test_pool_apart), cmocka_unit_test(test_folding),
+        cmocka_unit_test(test_arena),      cmocka_unit_test(test_text),       cmocka_unit_test(test_note_keys),
+        cmocka_unit_test(test_huge_block),
+    };
+    return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
+}
