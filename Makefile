@@ -33,13 +33,13 @@ check: ## style, include directions, headers alone, static analysis: under a min
 	@tools/setup ci
 	@tools/check
 
-bench: ## the speed table: quiet machine, some minutes
+bench: ## the speed tables, PyTorch's beside ours where it is installed: quiet machine, some minutes
 	@tools/setup test
 	@$(MAKE) all
 	@cmake --build $(BUILD) --target bench_programs
-	$(BUILD)/evenkeel bench
-	$(BUILD)/bench/bench_norm
 	bench/run.py --evenkeel $(BUILD)/evenkeel
+	$(BUILD)/bench/bench_norm
+	bench/process.py --evenkeel $(BUILD)/evenkeel
 
 asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@tools/setup test
