@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 enum { MAX_THREADS = 64, MIN_TURNS = 9, LANES = 16 };
 
@@ -79,7 +78,9 @@ static void *move(void *argument)
         put(s->y + i, u, s->stream);
         put(s->y + i + LANES, v, s->stream);
     }
+#if defined(__AVX__)
     __builtin_ia32_sfence();
+#endif
     return NULL;
 }
 
@@ -186,8 +187,7 @@ static void measure(ek_shape s, int threads, bool backward)
     float *save_mean = channel + 4 * c, *save_rstd = channel + 5 * c;
     for (size_t i = 0; i < c; i++)
         gamma[i] = var[i] = 1;
-    long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
-    const bool stream = (backward ? 3 : 2) * count * sizeof(float) > (size_t)(cache > 0 ? cache : 16 << 20);
+    const bool stream = (backward ? 3 : 2) * count * sizeof(float) > 32 << 20; /* beyond the caches, past them */
     ek_batch_norm_options options = {.threads = threads};
     hand hands[MAX_THREADS];
     crew crew_of;

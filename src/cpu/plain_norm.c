@@ -12,6 +12,7 @@
 #include "op/norm.h"
 
 #include <math.h>
+#include <string.h>
 
 /* A call of either direction, its options resolved. */
 typedef struct call {
@@ -28,51 +29,69 @@ typedef struct call {
     int threads;
 } call;
 
-/* Numbers per channel and tables per slot, in one allocation each. */
+/* What a call works out per channel. */
 typedef struct channels {
-    double *mean, *var, *rest;     /* of the batch; rest is backward's alone */
-    double *norm_mean, *rstd;      /* what normalises */
-    float *numbers[4], *tables[4]; /* per channel, per slot */
-    size_t size;                   /* of their block */
-    double *part[3];
+    double *mean, *var, *rest; /* of the batch; rest is backward's alone */
+    double *norm_mean, *rstd;  /* what normalises */
+    float *numbers[4];         /* of the pass at hand */
+    double *part[3];           /* of sums */
 } channels;
 
 static ek_status channels_alloc(channels *ch, const call *f, int parts)
 {
-    *ch = (channels){0};
-    const size_t c = (size_t)f->shape.c, slots = (size_t)f->cut.slots;
+    const size_t c = (size_t)f->shape.c, part = ek_size_mul((size_t)f->cut.parts, (size_t)f->cut.slots);
     double *sums = ek_calloc(ek_size_mul(c, 5), sizeof *sums);
-    /* Tables begin on lines of their own: a vector across two lines loads at half the speed. */
-    const size_t c_room = ek_size_add(c, 15) / 16 * 16, room = ek_size_add(c_room, ek_size_add(slots, 15) / 16 * 16);
-    ch->size = ek_size_mul(ek_size_mul(room, 4), sizeof(float));
-    float *numbers = ek_block_alloc(ch->size);
-    const size_t part = ek_size_mul((size_t)f->cut.parts, slots);
+    float *numbers = ek_calloc(ek_size_mul(c, 4), sizeof *numbers);
     double *part_sums = ek_calloc(ek_size_mul(part, (size_t)parts), sizeof *part_sums);
-    if (!sums || !numbers || !part_sums) {
-        ek_free(sums);
-        ek_block_free(numbers, ch->size);
-        ek_free(part_sums);
+    *ch = (channels){.mean = sums, .numbers = {numbers}, .part = {part_sums}};
+    if (!sums || !numbers || !part_sums)
         return EK_ERR_MEMORY;
-    }
-    ch->mean = sums;
     ch->var = sums + c;
     ch->rest = sums + 2 * c;
     ch->norm_mean = sums + 3 * c;
     ch->rstd = sums + 4 * c;
-    for (size_t i = 0; i < 4; i++) {
-        ch->numbers[i] = numbers + i * room;
-        ch->tables[i] = ch->numbers[i] + c_room;
-    }
-    for (int i = 0; i < 3; i++)
-        ch->part[i] = part_sums + (i < parts ? part * (size_t)i : 0);
+    for (size_t i = 0; i < 4; i++)
+        ch->numbers[i] = numbers + i * c;
+    for (int i = 0; i < parts; i++)
+        ch->part[i] = part_sums + part * (size_t)i;
     return EK_OK;
 }
 
 static void channels_free(channels *ch)
 {
     ek_free(ch->mean);
-    ek_block_free(ch->numbers[0], ch->size);
+    ek_free(ch->numbers[0]);
     ek_free(ch->part[0]);
+}
+
+/* One pass by the numbers in ch, spread to tables. */
+static ek_status run(const call *f, ek_plain_work work, bool stream, const float *x, const float *dy,
+                     const channels *ch, float *y)
+{
+    const ek_plain_cut cut = stream ? ek_plain_cut_streaming(f->shape, y) : f->cut;
+    const size_t count = work == EK_PLAIN_APPLY ? 3 : work == EK_PLAIN_GRADIENT ? 4 : 1;
+    /* Tables begin on lines of their own: a vector across two lines loads at half the speed. */
+    const size_t room = ek_size_add((size_t)cut.slots, 15) / 16 * 16;
+    const size_t size = ek_size_mul(ek_size_mul(room, count), sizeof(float));
+    float *tables = ek_block_alloc(size);
+    if (!tables)
+        return EK_ERR_MEMORY;
+    const float *table[4] = {tables, tables, tables, tables};
+    for (size_t i = 0; i < count; i++) {
+        ek_plain_spread(&cut, ch->numbers[i], tables + i * room);
+        table[i] = tables + i * room;
+    }
+    const ek_plain_pass pass = {.kernels = &f->kernels->plain,
+                                .cut = &cut,
+                                .work = work,
+                                .x = x,
+                                .dy = dy,
+                                .y = y,
+                                .map = {table[0], table[1], table[2], table[3], stream},
+                                .part = {ch->part[0], ch->part[1], ch->part[2]}};
+    const ek_status status = ek_plain_run(&pass, f->threads);
+    ek_block_free(tables, size);
+    return status;
 }
 
 /* How a channel's values lie: `outer` runs of `inner`, `stride` apart, from `first` on. */
@@ -116,14 +135,7 @@ static ek_status batch_statistics(const call *f, const float *x, channels *ch)
     const int64_t c = f->shape.c;
     float *pivot = ch->numbers[0];
     find_pivots(f->shape, x, ch->mean, pivot);
-    ek_plain_spread(&f->cut, pivot, ch->tables[0]);
-    const ek_plain_pass pass = {.kernels = &f->kernels->plain,
-                                .cut = &f->cut,
-                                .work = EK_PLAIN_SUMS,
-                                .x = x,
-                                .map = {.mean = ch->tables[0]},
-                                .part = {ch->part[0], ch->part[1]}};
-    EK_TRY(ek_plain_run(&pass, f->threads));
+    EK_TRY(run(f, EK_PLAIN_SUMS, false, x, NULL, ch, NULL));
     ek_plain_gather(&f->cut, ch->part[0], ch->mean);
     ek_plain_gather(&f->cut, ch->part[1], ch->var);
     for (int64_t i = 0; i < c; i++) {
@@ -133,21 +145,6 @@ static ek_status batch_statistics(const call *f, const float *x, channels *ch)
         ek_plain_exact(x + l.first, l.outer, l.stride, l.inner, &ch->mean[i], &ch->var[i]);
     }
     return EK_OK;
-}
-
-/* A map by the numbers in ch. */
-static ek_status run_map(const call *f, ek_plain_work work, bool stream, const float *x, const float *dy,
-                         const channels *ch, float *y)
-{
-    ek_plain_cut cut = f->cut;
-    if (stream)
-        ek_plain_cut_lead(&cut, y);
-    for (int i = 0; i < 4; i++)
-        ek_plain_spread(&cut, ch->numbers[i], ch->tables[i]);
-    const ek_plain_map map = {ch->tables[0], ch->tables[1], ch->tables[2], ch->tables[3], stream};
-    const ek_plain_pass pass = {
-        .kernels = &f->kernels->plain, .cut = &cut, .work = work, .x = x, .dy = dy, .y = y, .map = map};
-    return ek_plain_run(&pass, f->threads);
 }
 
 /* y = (x - mean)*scale + shift with the mean's first 24 bits as mean, the others in shift. */
@@ -161,7 +158,7 @@ static ek_status apply(const call *f, const float *x, const float *gamma, const 
         t[1][c] = (float)scale;
         t[2][c] = (float)(low == 0 ? b : b - low * scale);
     }
-    return run_map(f, EK_PLAIN_APPLY, y != x && ek_plain_streams(2, f->bytes), x, x, ch, y);
+    return run(f, EK_PLAIN_APPLY, y != x && ek_plain_streams(2, f->bytes), x, x, ch, y);
 }
 
 /* The variance that enters the moving one. */
@@ -199,12 +196,11 @@ static ek_status forward(const call *f, const float *x, const float *gamma, cons
                          float *moving_var, int64_t *num_batches, float *y, float *save_mean, float *save_rstd)
 {
     channels ch;
-    EK_TRY(channels_alloc(&ch, f, 2));
     const int64_t c = f->shape.c;
-    ek_status status = EK_OK;
-    if (f->by_batch || f->update)
+    ek_status status = channels_alloc(&ch, f, 2);
+    if (!status && (f->by_batch || f->update))
         status = batch_statistics(f, x, &ch);
-    for (int64_t i = 0; i < c; i++) {
+    for (int64_t i = 0; !status && i < c; i++) {
         ch.norm_mean[i] = f->by_batch ? ch.mean[i] : (double)moving_mean[i];
         ch.rstd[i] = ek_norm_rstd(f->by_batch ? ch.var[i] : (double)moving_var[i], f->eps);
     }
@@ -334,15 +330,8 @@ ek_status ek_batch_norm_forward(ek_mode mode, ek_shape shape, const float *x, co
 static ek_status gradient_sums(const call *f, const float *x, const float *dy, const float *save_mean,
                                const float *save_rstd, channels *ch)
 {
-    ek_plain_spread(&f->cut, save_mean, ch->tables[0]);
-    const ek_plain_pass pass = {.kernels = &f->kernels->plain,
-                                .cut = &f->cut,
-                                .work = EK_PLAIN_GRADIENT_SUMS,
-                                .x = x,
-                                .dy = dy,
-                                .map = {.mean = ch->tables[0]},
-                                .part = {ch->part[0], ch->part[1], ch->part[2]}};
-    EK_TRY(ek_plain_run(&pass, f->threads));
+    memcpy(ch->numbers[0], save_mean, (size_t)f->shape.c * sizeof *save_mean);
+    EK_TRY(run(f, EK_PLAIN_GRADIENT_SUMS, false, x, dy, ch, NULL));
     ek_plain_gather(&f->cut, ch->part[0], ch->mean);
     ek_plain_gather(&f->cut, ch->part[1], ch->var);
     ek_plain_gather(&f->cut, ch->part[2], ch->rest);
@@ -368,8 +357,8 @@ static ek_status gradient(const call *f, const float *x, const float *dy, const 
     }
     const bool stream = dx != dy && dx != x && ek_plain_streams(3, f->bytes);
     /* With moving statistics dx is scale*dy, a map of dy alone. */
-    return f->by_batch ? run_map(f, EK_PLAIN_GRADIENT, stream, x, dy, ch, dx)
-                       : run_map(f, EK_PLAIN_APPLY, stream, dy, dy, ch, dx);
+    return f->by_batch ? run(f, EK_PLAIN_GRADIENT, stream, x, dy, ch, dx)
+                       : run(f, EK_PLAIN_APPLY, stream, dy, dy, ch, dx);
 }
 
 ek_status ek_batch_norm_backward(ek_mode mode, bool tracked, ek_shape shape, const float *x, const float *dy,
@@ -384,9 +373,8 @@ ek_status ek_batch_norm_backward(ek_mode mode, bool tracked, ek_shape shape, con
     if (!f.by_batch && !tracked)
         return ek_fail(EK_ERR_ARGUMENT, "%s: use_moving wants moving statistics, and tracked is false", f.name);
     channels ch;
-    EK_TRY(channels_alloc(&ch, &f, 3));
-    ek_status status = EK_OK;
-    if (dgamma || dbeta || (dx && f.by_batch))
+    ek_status status = channels_alloc(&ch, &f, 3);
+    if (!status && (dgamma || dbeta || (dx && f.by_batch)))
         status = gradient_sums(&f, x, dy, save_mean, save_rstd, &ch);
     if (!status && dx)
         status = gradient(&f, x, dy, gamma, save_mean, save_rstd, &ch, dx);

@@ -18,7 +18,7 @@ typedef struct ek_plain_cut {
     bool planes;
     int64_t n, c, hw;          /* planes: n samples of c planes of hw values */
     int64_t period, inner;     /* columns */
-    int64_t lead;              /* columns: values before the first row; see ek_plain_cut_lead */
+    int64_t lead;              /* columns: values before the first row; see ek_plain_cut_streaming */
     int64_t rows, width, rest; /* columns: whole rows and their width, values that fill none */
     int64_t groups, blocks, pieces;
     int64_t items, parts, slots; /* parts: rows of slots */
@@ -27,9 +27,10 @@ typedef struct ek_plain_cut {
 /* shape: checked, h and w at least 1. */
 ek_plain_cut ek_plain_cut_of(ek_shape shape);
 
-/* For a map that writes y past the caches: rows begin at y's first line, so that they are whole lines. What is
- * before is an item of its own, and nothing but who computes what changes. */
-void ek_plain_cut_lead(ek_plain_cut *cut, const float *y);
+/* The cut for a map that writes y past the caches, which wants whole lines: rows begin at y's first line (what is
+ * before is an item of its own), and samples of short planes that break lines are cut into columns. A map's result
+ * is the same for any cut. */
+ek_plain_cut ek_plain_cut_streaming(ek_shape shape, const float *y);
 
 /* table[slot] = value[channel of the slot]. */
 void ek_plain_spread(const ek_plain_cut *cut, const float *value, float *table);

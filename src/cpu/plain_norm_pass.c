@@ -9,13 +9,15 @@
 #include <unistd.h>
 
 enum {
-    SHORT_PLANE = 32, /* planes under so many values are columns: a vector would hold few of them */
-    FOLDED = 256,     /* rows are laid side by side until they are so wide */
-    ITEM = 1 << 16,   /* values of an item, about: 256 KiB, far more than it costs to hand out */
-    BLOCK = 1 << 12,  /* columns of an item at most */
-    PIECE = 1 << 18,  /* values of a plane at most in one item */
-    GROUPS = 64,      /* groups of samples at most: they are what threads share */
-    PART = 256        /* values behind each sum that an item leaves, at least: sums are few against values */
+    SHORT_PLANE = 32,  /* planes under so many values are columns: a vector would hold few of them */
+    LONG_PLANE = 1024, /* from so many values on a plane's broken lines at both ends do not matter */
+    FEW = 16,          /* rows, at least, where laying them side by side or beneath each other is worth tables */
+    FOLDED = 256,      /* rows are laid side by side until they are so wide */
+    ITEM = 1 << 16,    /* values of an item, about: 256 KiB, far more than it costs to hand out */
+    BLOCK = 1 << 12,   /* columns of an item at most */
+    PIECE = 1 << 18,   /* values of a plane at most in one item */
+    GROUPS = 64,       /* groups of samples at most: they are what threads share */
+    PART = 256         /* values behind each sum that an item leaves, at least: sums are few against values */
 };
 
 static int64_t smaller(int64_t a, int64_t b)
@@ -56,14 +58,13 @@ static ek_plain_cut cut_planes(ek_shape s)
 static ek_plain_cut cut_columns(int64_t rows, int64_t period, int64_t inner)
 {
     ek_plain_cut cut = {.period = period, .inner = inner, .pieces = 1};
-    int64_t fold = 1;
-    if (period < FOLDED) {
-        /* So many rows that their values are whole vectors: 16/gcd(period, 16) and its multiples. */
-        int64_t unit = 16;
-        for (int64_t p = period; unit > 1 && p % 2 == 0; p /= 2)
-            unit /= 2;
+    /* So many rows that their values are whole vectors: 16/gcd(period, 16), and its multiples where they are short. */
+    int64_t unit = 16;
+    for (int64_t p = period; unit > 1 && p % 2 == 0; p /= 2)
+        unit /= 2;
+    int64_t fold = rows / FEW >= unit ? unit : 1;
+    if (period < FOLDED)
         fold = divide_up(divide_up(FOLDED, period), unit) * unit;
-    }
     cut.width = period * fold;
     cut.rows = rows / fold;
     cut.rest = rows % fold * period;
@@ -84,45 +85,45 @@ ek_plain_cut ek_plain_cut_of(ek_shape s)
     return hw < SHORT_PLANE ? cut_columns(s.n, s.c * hw, hw) : cut_planes(s);
 }
 
-void ek_plain_cut_lead(ek_plain_cut *cut, const float *y)
+ek_plain_cut ek_plain_cut_streaming(ek_shape s, const float *y)
 {
-    const int64_t values = cut->rows * cut->width + cut->rest;
+    ek_plain_cut cut = ek_plain_cut_of(s);
+    if (cut.planes && cut.hw % 16 && cut.hw < LONG_PLANE && cut.n / FEW)
+        cut = cut_columns(cut.n, cut.c * cut.hw, cut.hw);
+    const int64_t values = cut.rows * cut.width + cut.rest;
     const int64_t lead = (int64_t)(-((uintptr_t)y / sizeof *y) % 16);
-    if (cut->planes || cut->width % 16 || lead >= values)
-        return;
-    cut->lead = lead;
-    cut->rows = (values - lead) / cut->width;
-    cut->rest = (values - lead) % cut->width;
-    cut->groups = smaller(cut->groups, cut->rows);
-    cut->items = cut->groups * cut->blocks + (cut->rest > 0) + (lead > 0);
+    if (cut.planes || cut.width % 16 || lead >= values)
+        return cut;
+    cut.lead = lead;
+    cut.rows = (values - lead) / cut.width;
+    cut.rest = (values - lead) % cut.width;
+    cut.groups = smaller(cut.groups, cut.rows);
+    cut.items = cut.groups * cut.blocks + (cut.rest > 0) + (lead > 0);
+    return cut;
 }
 
 void ek_plain_spread(const ek_plain_cut *cut, const float *value, float *table)
 {
-    if (cut->planes) {
-        for (int64_t i = 0; i < cut->slots; i++)
-            table[i] = value[i];
-        return;
-    }
-    for (int64_t i = 0; i < cut->slots; i++)
-        table[i] = i < cut->period ? value[(i + cut->lead) % cut->period / cut->inner] : table[i - cut->period];
+    const int64_t period = cut->planes ? cut->slots : cut->period, inner = cut->planes ? 1 : cut->inner;
+    const int64_t lead = cut->planes ? 0 : cut->lead % period;
+    for (int64_t c = 0, i = period - lead; c < period / inner; c++)
+        for (int64_t k = 0; k < inner; k++, i++) {
+            i = i == period ? 0 : i;
+            table[i] = value[c];
+        }
+    for (int64_t i = period; i < cut->slots; i++)
+        table[i] = table[i - period];
 }
 
 void ek_plain_gather(const ek_plain_cut *cut, const double *part, double *sum)
 {
-    const int64_t channels = cut->planes ? cut->slots : cut->period / cut->inner;
-    for (int64_t i = 0; i < channels; i++)
-        sum[i] = 0;
-    for (int64_t p = 0; p < cut->parts; p++, part += cut->slots) {
-        if (cut->planes || cut->period == channels) {
-            for (int64_t i = 0; i < cut->slots; i += channels)
-                for (int64_t c = 0; c < channels; c++)
-                    sum[c] += part[i + c];
-        } else {
-            for (int64_t i = 0; i < cut->slots; i++)
-                sum[i % cut->period / cut->inner] += part[i];
-        }
-    }
+    const int64_t period = cut->planes ? cut->slots : cut->period, inner = cut->planes ? 1 : cut->inner;
+    for (int64_t c = 0; c < period / inner; c++)
+        sum[c] = 0;
+    for (int64_t i = 0; i < cut->parts * cut->slots; i += period)
+        for (int64_t c = 0; c < period / inner; c++)
+            for (int64_t k = 0; k < inner; k++)
+                sum[c] += part[i + c * inner + k];
 }
 
 /* One call of a kernel: `count` planes or rows from value `at` on, `stride` apart, `length` values each. */
@@ -222,11 +223,13 @@ ek_status ek_plain_run(const ek_plain_pass *pass, int threads)
 
 bool ek_plain_streams(int arrays, int64_t bytes)
 {
-    long cache = 0;
+    /* What a thread can hope for of the last cache. The system's answer may be missing, or the sum over a machine. */
+    long cache = 32 << 20;
 #if defined(_SC_LEVEL3_CACHE_SIZE)
-    cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    const long told = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    cache = told > 0 && told < cache ? told : cache;
 #endif
-    return bytes > (cache > 0 ? cache : 16 << 20) / arrays;
+    return bytes > cache / arrays;
 }
 
 ek_status ek_plain_check_shape(const char *what, ek_shape *s)

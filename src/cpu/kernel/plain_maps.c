@@ -118,40 +118,41 @@ EK_INLINE void map_run(kind k, const run *r)
         map_cached(k, 1, r);
 }
 
-static void plane_apply(const float *x, int64_t planes, int64_t stride, int64_t length, ek_plain_map map, float *y)
+/* Plane p of planes `stride` apart. */
+EK_INLINE run plane_run(kind k, const float *x, const float *dy, int64_t p, int64_t stride, int64_t length,
+                        const ek_plain_map *map, float *y)
+{
+    return (run){.x = x + p * stride,
+                 .dy = dy + p * stride,
+                 .y = y + p * stride,
+                 .length = length,
+                 .stream = map->stream,
+                 .mean = ek_set(map->mean[p]),
+                 .scale = ek_set(map->scale[p]),
+                 .shift = ek_set(map->shift[p]),
+                 .slope = k == PLANE_GRADIENT ? ek_set(map->slope[p]) : ek_zero()};
+}
+
+EK_INLINE void map_planes(kind k, const float *x, const float *dy, int64_t planes, int64_t stride, int64_t length,
+                          const ek_plain_map *map, float *y)
 {
     for (int64_t p = 0; p < planes; p++) {
-        const run r = {.x = x + p * stride,
-                       .dy = x,
-                       .y = y + p * stride,
-                       .length = length,
-                       .stream = map.stream,
-                       .mean = ek_set(map.mean[p]),
-                       .scale = ek_set(map.scale[p]),
-                       .shift = ek_set(map.shift[p])};
-        map_run(PLANE, &r);
+        const run r = plane_run(k, x, dy, p, stride, length, map, y);
+        map_run(k, &r);
     }
-    if (map.stream)
+    if (map->stream)
         ek_stream_end();
+}
+
+static void plane_apply(const float *x, int64_t planes, int64_t stride, int64_t length, ek_plain_map map, float *y)
+{
+    map_planes(PLANE, x, x, planes, stride, length, &map, y);
 }
 
 static void plane_gradient(const float *x, const float *dy, int64_t planes, int64_t stride, int64_t length,
                            ek_plain_map map, float *dx)
 {
-    for (int64_t p = 0; p < planes; p++) {
-        const run r = {.x = x + p * stride,
-                       .dy = dy + p * stride,
-                       .y = dx + p * stride,
-                       .length = length,
-                       .stream = map.stream,
-                       .mean = ek_set(map.mean[p]),
-                       .scale = ek_set(map.scale[p]),
-                       .shift = ek_set(map.shift[p]),
-                       .slope = ek_set(map.slope[p])};
-        map_run(PLANE_GRADIENT, &r);
-    }
-    if (map.stream)
-        ek_stream_end();
+    map_planes(PLANE_GRADIENT, x, dy, planes, stride, length, &map, dx);
 }
 
 /* Rows four at a time, so that their tables are loaded once, and a quarter of all rows apart: processors fetch ahead
