@@ -201,8 +201,8 @@ static ek_status forward(const call *f, const float *x, const float *gamma, cons
     if (!status && (f->by_batch || f->update))
         status = batch_statistics(f, x, &ch);
     for (int64_t i = 0; !status && i < c; i++) {
-        ch.norm_mean[i] = f->by_batch ? ch.mean[i] : (double)moving_mean[i];
-        ch.rstd[i] = ek_norm_rstd(f->by_batch ? ch.var[i] : (double)moving_var[i], f->eps);
+        ch.norm_mean[i] = f->by_batch || !moving_mean ? ch.mean[i] : (double)moving_mean[i];
+        ch.rstd[i] = ek_norm_rstd(f->by_batch || !moving_var ? ch.var[i] : (double)moving_var[i], f->eps);
     }
     if (!status)
         status = apply(f, x, gamma, beta, &ch, y);
