@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -49,7 +50,10 @@ static int start_server(void **state)
     fill_root();
     server = fork();
     if (server == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM); /* a test that crashes leaves no server */
+        close(out[0]);
         dup2(out[1], 1);
+        close(out[1]);
         execlp("python3", "python3", EK_TEST_DIR "/fetch/server.py", root, (char *)NULL);
         _exit(127);
     }
