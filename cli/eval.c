@@ -17,18 +17,20 @@ typedef struct evaluation {
     ek_dataset *dataset;
     ek_dataset_info info;
     ek_metrics metrics;
+    int classes;        /* outputs of the net */
+    int64_t *confusion; /* [classes, classes]; NULL: too many */
 } evaluation;
 
 static int64_t confusion(const evaluation *e, int truth, int said)
 {
-    return e->metrics.confusion[truth * e->metrics.classes + said];
+    return e->confusion[truth * e->classes + said];
 }
 
 /* Images of a class, and images that the net took for it. */
 static int64_t row_sum(const evaluation *e, int truth)
 {
     int64_t sum = 0;
-    for (int said = 0; said < e->metrics.classes; said++)
+    for (int said = 0; said < e->classes; said++)
         sum += confusion(e, truth, said);
     return sum;
 }
@@ -36,7 +38,7 @@ static int64_t row_sum(const evaluation *e, int truth)
 static int64_t column_sum(const evaluation *e, int said)
 {
     int64_t sum = 0;
-    for (int truth = 0; truth < e->metrics.classes; truth++)
+    for (int truth = 0; truth < e->classes; truth++)
         sum += confusion(e, truth, said);
     return sum;
 }
@@ -62,7 +64,7 @@ static int label_width(const evaluation *e)
 {
     char number[16];
     int width = 5; /* "class" */
-    for (int i = 0; i < e->metrics.classes; i++) {
+    for (int i = 0; i < e->classes; i++) {
         const int length = (int)strlen(label(e, i, number));
         width = length > width ? length : width;
     }
@@ -81,7 +83,7 @@ static void print_classes(const evaluation *e, int width)
 {
     char number[16];
     printf("\n%-*s  %8s  %8s  %9s  %9s\n", width, "class", "images", "right", "recall", "precision");
-    for (int i = 0; i < e->metrics.classes; i++) {
+    for (int i = 0; i < e->classes; i++) {
         const int64_t images = row_sum(e, i), right = confusion(e, i, i), taken = column_sum(e, i);
         printf("%-*s  %8jd  %8jd", width, label(e, i, number), (intmax_t)images, (intmax_t)right);
         print_share(right, images);
@@ -97,12 +99,12 @@ static void print_confusion(const evaluation *e, int width)
     for (int64_t count = e->metrics.count; count >= 100000; count /= 10)
         column++;
     printf("\nrows: the class it is; columns: the class the net took it for\n%-*s", width, "");
-    for (int i = 0; i < e->metrics.classes; i++)
+    for (int i = 0; i < e->classes; i++)
         printf(" %*.*s", column, column, label(e, i, number));
     putchar('\n');
-    for (int truth = 0; truth < e->metrics.classes; truth++) {
+    for (int truth = 0; truth < e->classes; truth++) {
         printf("%-*s", width, label(e, truth, number));
-        for (int said = 0; said < e->metrics.classes; said++) {
+        for (int said = 0; said < e->classes; said++) {
             if (confusion(e, truth, said))
                 printf(" %*jd", column, (intmax_t)confusion(e, truth, said));
             else
@@ -120,11 +122,11 @@ static void print_text(const evaluation *e)
     cli_put_text(cli_data_name(e->dataset, e->data));
     printf(", %s: %jd images\n", e->split, (intmax_t)m->count);
     printf("loss %.4f, accuracy %.4f (%jd right)\n", m->loss, m->accuracy, (intmax_t)m->correct);
-    if (!m->confusion)
+    if (!e->confusion)
         return;
     const int width = label_width(e);
     print_classes(e, width);
-    if (m->classes <= COLUMNS_MAX)
+    if (e->classes <= COLUMNS_MAX)
         print_confusion(e, width);
 }
 
@@ -134,7 +136,7 @@ static void print_json_classes(const evaluation *e)
 {
     char number[16];
     printf(",\n \"classes\": [");
-    for (int i = 0; i < e->metrics.classes; i++) {
+    for (int i = 0; i < e->classes; i++) {
         const int64_t images = row_sum(e, i), right = confusion(e, i, i);
         printf("%s\n  {\"name\": ", i ? "," : "");
         cli_json_string(label(e, i, number));
@@ -145,9 +147,9 @@ static void print_json_classes(const evaluation *e)
         putchar('}');
     }
     printf("],\n \"confusion\": [");
-    for (int truth = 0; truth < e->metrics.classes; truth++) {
+    for (int truth = 0; truth < e->classes; truth++) {
         printf("%s\n  [", truth ? "," : "");
-        for (int said = 0; said < e->metrics.classes; said++)
+        for (int said = 0; said < e->classes; said++)
             printf("%s%jd", said ? ", " : "", (intmax_t)confusion(e, truth, said));
         putchar(']');
     }
@@ -167,7 +169,7 @@ static void print_json(const evaluation *e)
     cli_json_number(m->loss);
     printf(",\n \"accuracy\": ");
     cli_json_number(m->accuracy);
-    if (m->confusion)
+    if (e->confusion)
         print_json_classes(e);
     printf("}\n");
 }
@@ -184,7 +186,6 @@ static void compare_names(const cli_command *self, const evaluation *e)
 
 static int evaluate(const cli_command *self, evaluation *e)
 {
-    const ek_eval_options options = {.threads = e->threads};
     ek_layer_info last;
     e->net = cli_model_open(self, e->model, e->net_name);
     if (!e->net)
@@ -195,11 +196,13 @@ static int evaluate(const cli_command *self, evaluation *e)
     ek_dataset_get_info(e->dataset, &e->info);
     compare_names(self, e);
     const size_t outputs = (size_t)last.c;
+    e->classes = last.c;
     if (!last.h && outputs <= OUTPUTS_MAX) {
-        e->metrics.confusion = calloc(outputs * outputs, sizeof *e->metrics.confusion);
-        if (!e->metrics.confusion)
+        e->confusion = calloc(outputs * outputs, sizeof *e->confusion);
+        if (!e->confusion)
             return cli_fail(self, "out of memory");
     }
+    const ek_eval_options options = {.threads = e->threads, .confusion = e->confusion};
     if (ek_evaluate(e->net, e->dataset, &options, &e->metrics))
         return cli_fail(self, "%s", ek_error());
     if (e->json)
@@ -229,7 +232,7 @@ int cli_eval(const cli_command *self, int argc, char **argv)
     if (strcmp(e.split, "train") != 0 && strcmp(e.split, "test") != 0)
         return cli_usage(self, "--split: '%s' is neither train nor test", e.split);
     status = evaluate(self, &e);
-    free(e.metrics.confusion);
+    free(e.confusion);
     ek_dataset_free(e.dataset);
     ek_net_free(e.net);
     return cli_finish(self, status);

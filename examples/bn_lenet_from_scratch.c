@@ -15,15 +15,15 @@
  * default here, moves the unbiased one. */
 static ek_net *bn_lenet_scratch(int num_classes)
 {
-    const ek_batchnorm_options scratch = {.moving_variance = EK_MOVING_POPULATION};
+    const ek_net_batchnorm_options scratch = {.moving_variance = EK_MOVING_POPULATION};
     ek_net *net = ek_net_new(1, 28, 28);
 
-    ek_net_conv2d(net, 6, &(ek_conv2d_options){.kernel = 5});
+    ek_net_conv2d(net, 6, &(ek_net_conv2d_options){.kernel = 5});
     ek_net_batchnorm(net, &scratch);
     ek_net_sigmoid(net);
     ek_net_avgpool2d(net, 2, 2);
 
-    ek_net_conv2d(net, 16, &(ek_conv2d_options){.kernel = 5});
+    ek_net_conv2d(net, 16, &(ek_net_conv2d_options){.kernel = 5});
     ek_net_batchnorm(net, &scratch);
     ek_net_sigmoid(net);
     ek_net_avgpool2d(net, 2, 2);

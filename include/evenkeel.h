@@ -22,7 +22,8 @@
  *               ek_error(), kept per thread until that thread's next failing call. After a failure outputs are
  *               unspecified but owned as before, and no file is half-written.
  *   Options     An options struct whose fields are zero means the defaults, which each field names; so does NULL.
- *               Start from {0} or designated initialisers: later versions may append fields.
+ *               Start from {0} or designated initialisers: a later minor version, whose library has another
+ *               soname, may append fields to any struct.
  *   Ownership   What a function named ..._new, ..._open, ..._load or ..._builtin hands out, the caller frees with
  *               the matching ..._free, which accepts NULL. Arrays passed in stay the caller's and are not kept
  *               after the call returns. Pointers handed out by const accessors live as long as their object.
@@ -185,7 +186,10 @@ EK_API ek_status ek_layer_norm_backward(ek_shape shape, const float *x, const fl
 
 /* ---- 3. Nets ------------------------------------------------------------------------------------------------ */
 
-/* A net is a list of layers with their parameters. It starts with the shape of one input sample and grows layer by
+/* Limits: extents of a sample up to 65536, values of a sample up to 2^27, numbers of a weight up to 2^30, layers up to
+ * 100000. A net beyond them is marked.
+ *
+ * A net is a list of layers with their parameters. It starts with the shape of one input sample and grows layer by
  * layer; no layer is told its input size. A builder call that fails marks the net: it returns the status, and the
  * first such error is what every later use of the net reports, so a chain of calls needs one check at its end. */
 typedef struct ek_net ek_net;
@@ -208,18 +212,18 @@ EK_API const char *ek_net_builtin_text(int i);
 
 EK_API void ek_net_free(ek_net *net);
 
-typedef struct ek_conv2d_options {
+typedef struct ek_net_conv2d_options {
     int kernel;   /* rows and columns of the kernel; default 1 */
     int padding;  /* zeros on every side; default 0 */
     int stride;   /* default 1 */
     bool no_bias; /* default: a bias per output channel */
-} ek_conv2d_options;
+} ek_net_conv2d_options;
 
-typedef struct ek_linear_options {
+typedef struct ek_net_linear_options {
     bool no_bias; /* default: a bias per output feature */
-} ek_linear_options;
+} ek_net_linear_options;
 
-typedef struct ek_batchnorm_options {
+typedef struct ek_net_batchnorm_options {
     float eps;                          /* 0 means 1e-5; EK_EPS_ZERO means none */
     float momentum;                     /* weight of the NEW value; 0 means 0.1; or EK_MOMENTUM_CUMULATIVE */
     ek_moving_variance moving_variance; /* default unbiased */
@@ -228,25 +232,25 @@ typedef struct ek_batchnorm_options {
     bool use_moving;                    /* training normalises with the moving statistics */
     bool hold_moving;                   /* training leaves the moving statistics alone */
     bool hold_affine;                   /* training leaves gamma and beta alone */
-} ek_batchnorm_options;
+} ek_net_batchnorm_options;
 
-typedef struct ek_layernorm_options {
+typedef struct ek_net_layernorm_options {
     float eps;      /* 0 means 1e-5; EK_EPS_ZERO means none */
     bool no_affine; /* default: gamma and beta per value of a sample */
-} ek_layernorm_options;
+} ek_net_layernorm_options;
 
 /* PyTorch's Conv2d: cross-correlation, weight [out,in,kernel,kernel]. Input [C,H,W], output
  * [out_channels, (H + 2*padding - kernel)/stride + 1, likewise W]. */
-EK_API ek_status ek_net_conv2d(ek_net *net, int out_channels, const ek_conv2d_options *options);
+EK_API ek_status ek_net_conv2d(ek_net *net, int out_channels, const ek_net_conv2d_options *options);
 
 /* PyTorch's Linear: weight [out,in]. Input [F]: flatten first. */
-EK_API ek_status ek_net_linear(ek_net *net, int out_features, const ek_linear_options *options);
+EK_API ek_status ek_net_linear(ek_net *net, int out_features, const ek_net_linear_options *options);
 
 /* PyTorch's BatchNorm2d on [C,H,W] (a channel over all locations), BatchNorm1d on [F]. */
-EK_API ek_status ek_net_batchnorm(ek_net *net, const ek_batchnorm_options *options);
+EK_API ek_status ek_net_batchnorm(ek_net *net, const ek_net_batchnorm_options *options);
 
 /* PyTorch's LayerNorm over the whole sample. */
-EK_API ek_status ek_net_layernorm(ek_net *net, const ek_layernorm_options *options);
+EK_API ek_status ek_net_layernorm(ek_net *net, const ek_net_layernorm_options *options);
 
 EK_API ek_status ek_net_sigmoid(ek_net *net);
 
@@ -344,7 +348,7 @@ EK_API ek_status ek_net_load(ek_net **net, const char *path);
 EK_API ek_status ek_net_load_weights(ek_net *net, const char *path);
 
 /* Free text that travels in the model file's metadata under `key` ("data.digest", "labels", ...). value NULL removes.
- * The getter returns NULL when there is none. */
+ * The getter returns NULL when there is none; what it returns is valid until the key is set again. */
 EK_API ek_status ek_net_set_note(ek_net *net, const char *key, const char *value);
 EK_API const char *ek_net_note(const ek_net *net, const char *key);
 /* Key of note i, in the order they were first set; NULL past the last. */
@@ -410,12 +414,14 @@ EK_API ek_status ek_dataset_fetch(const char *name, const ek_fetch_options *opti
 
 /* ---- 5. Training, evaluation, prediction -------------------------------------------------------------------- */
 
-/* What the trainer tells its callback. */
+typedef enum ek_fit_event_kind {
+    EK_EVENT_STEP = 0, /* after each optimiser step */
+    EK_EVENT_EPOCH = 1 /* after each epoch, validation included */
+} ek_fit_event_kind;
+
+/* What the trainer tells its callback, which may read the net's tensors and save the net, and nothing else of it. */
 typedef struct ek_fit_event {
-    enum ek_fit_event_kind {
-        EK_EVENT_STEP = 0, /* after each optimiser step */
-        EK_EVENT_EPOCH = 1 /* after each epoch, validation included */
-    } kind;
+    ek_fit_event_kind kind;
     int epoch, epochs;   /* the epoch at hand from 1, and how many there are */
     int64_t step, steps; /* of the epoch, from 1 */
     int batch_size;      /* samples of this step */
@@ -449,21 +455,25 @@ typedef struct ek_metrics {
     int64_t count, correct;
     double loss;     /* exact mean cross-entropy over the samples */
     double accuracy; /* correct / count */
-    int classes;
-    int64_t *confusion; /* the caller's array [classes, classes], row: true label; set before the call, or NULL */
 } ek_metrics;
 
 typedef struct ek_eval_options {
     int threads;    /* default ek_cpu_count() */
     int batch_size; /* default chosen by the library; no result depends on it but for a batch norm without tracking */
+    /* The caller's [K, K] for the net's K outputs, overwritten: samples of true class (row) predicted as (column).
+     * Default NULL: not counted. */
+    int64_t *confusion;
 } ek_eval_options;
 
-/* Prediction on the whole data set. metrics->confusion, when set, holds (outputs of the net)^2 numbers, which are
- * overwritten; metrics->classes becomes the number of the net's outputs. */
+/* Prediction on the whole data set. EK_ERR_SHAPE as ek_fit; EK_ERR_NUMERIC when the loss is not finite.
+ * Once the net's tensors exist (ek_net_init, a load or ek_net_tensor_count has run), several threads may evaluate and
+ * predict with one net at once. */
 EK_API ek_status ek_evaluate(ek_net *net, const ek_dataset *dataset, const ek_eval_options *options,
                              ek_metrics *metrics);
 
-/* Outputs (logits) [n, K] of the net in prediction for x: [n,C,H,W]. threads: 0 means ek_cpu_count(). */
+/* Outputs (logits) [n, K] of the net in prediction for x: [n,C,H,W]; what is not finite in x shows in them. threads: 0
+ * means ek_cpu_count(). A batch norm without tracked statistics normalises over these n samples; EK_ERR_NUMERIC when
+ * they make its statistics infinite or NaN. */
 EK_API ek_status ek_predict(ek_net *net, int64_t n, const float *x, int threads, float *logits);
 
 #ifdef __cplusplus

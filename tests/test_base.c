@@ -166,9 +166,9 @@ static void test_blocks(void **state)
             if (block[j] != 0)
                 fail_msg("block of %zu: byte %zu is %d", sizes[i], j, block[j]);
         memset(block, 0xA5, sizes[i]);
-        ek_block_free(block, sizes[i]);
+        ek_block_free(block);
     }
-    ek_block_free(NULL, 0);
+    ek_block_free(NULL);
 }
 
 static void test_failing_allocations(void **state)
@@ -191,7 +191,7 @@ static void test_failing_allocations(void **state)
         ek_free(ek_calloc(1, 1));
     assert_int_equal(ek_memory_fail_at(0), 10);
     ek_free(first);
-    ek_block_free(second, 8);
+    ek_block_free(second);
     ek_free(fourth);
 }
 

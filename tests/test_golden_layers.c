@@ -16,14 +16,14 @@ static ek_net *build(const ek_safetensors *file, const char *name, const char *t
     ek_net *net = ek_net_new(channels, image ? (int)x->dim[2] : 1, image ? (int)x->dim[3] : 1);
     assert_non_null(net);
     if (golden_is(text, "conv2d")) {
-        ek_conv2d_options options = {.kernel = golden_int(text, "kernel"),
+        ek_net_conv2d_options options = {.kernel = golden_int(text, "kernel"),
                                      .padding = golden_int(text, "padding"),
                                      .stride = golden_int(text, "stride"),
                                      .no_bias = !golden_int(text, "bias")};
         GOLDEN_OK(ek_net_conv2d(net, (int)y->dim[1], &options));
     } else if (golden_is(text, "linear")) {
         GOLDEN_OK(ek_net_flatten(net));
-        GOLDEN_OK(ek_net_linear(net, (int)y->dim[1], &(ek_linear_options){.no_bias = !golden_int(text, "bias")}));
+        GOLDEN_OK(ek_net_linear(net, (int)y->dim[1], &(ek_net_linear_options){.no_bias = !golden_int(text, "bias")}));
     } else if (golden_is(text, "avg_pool")) {
         GOLDEN_OK(ek_net_avgpool2d(net, golden_int(text, "kernel"), golden_int(text, "stride")));
     } else {

@@ -92,19 +92,19 @@ static void test_built_by_calls(void **state)
 {
     (void)state;
     ek_net *net = ek_net_new(1, 28, 28);
-    ek_net_conv2d(net, 6, &(ek_conv2d_options){.kernel = 5});
+    ek_net_conv2d(net, 6, &(ek_net_conv2d_options){.kernel = 5});
     ek_net_batchnorm(net, NULL);
     ek_net_sigmoid(net);
     ek_net_avgpool2d(net, 2, 0);
-    ek_net_conv2d(net, 16, &(ek_conv2d_options){.kernel = 5});
-    ek_net_batchnorm(net, &(ek_batchnorm_options){0});
+    ek_net_conv2d(net, 16, &(ek_net_conv2d_options){.kernel = 5});
+    ek_net_batchnorm(net, &(ek_net_batchnorm_options){0});
     ek_net_sigmoid(net);
     ek_net_avgpool2d(net, 2, 2);
     ek_net_flatten(net);
     ek_net_linear(net, 120, NULL);
-    ek_net_batchnorm(net, &(ek_batchnorm_options){.eps = 1e-5f, .momentum = 0.1f});
+    ek_net_batchnorm(net, &(ek_net_batchnorm_options){.eps = 1e-5f, .momentum = 0.1f});
     ek_net_sigmoid(net);
-    ek_net_linear(net, 84, &(ek_linear_options){0});
+    ek_net_linear(net, 84, &(ek_net_linear_options){0});
     ek_net_batchnorm(net, NULL);
     ek_net_sigmoid(net);
     assert_int_equal(ek_net_linear(net, 10, NULL), EK_OK);
@@ -122,13 +122,13 @@ static void test_shapes(void **state)
 {
     (void)state;
     ek_net *net = ek_net_new(3, 11, 7);
-    ek_net_conv2d(net, 4, &(ek_conv2d_options){.kernel = 3, .padding = 1, .stride = 2, .no_bias = true});
+    ek_net_conv2d(net, 4, &(ek_net_conv2d_options){.kernel = 3, .padding = 1, .stride = 2, .no_bias = true});
     ek_net_conv2d(net, 5, NULL);
     ek_net_avgpool2d(net, 3, 2);
     ek_net_avgpool2d(net, 1, 2);
     ek_net_flatten(net);
     ek_net_flatten(net);
-    ek_net_linear(net, 2, &(ek_linear_options){.no_bias = true});
+    ek_net_linear(net, 2, &(ek_net_linear_options){.no_bias = true});
     const row rows[] = {
         {"conv2d", 4, 6, 4, 108, 4 * 6 * 4 * 27},
         {"conv2d", 5, 6, 4, 25, 5 * 6 * 4 * 4},
@@ -149,16 +149,16 @@ static void test_options(void **state)
     (void)state;
     ek_net *net = ek_net_new(2, 3, 4);
     ek_net_batchnorm(net, NULL);
-    ek_net_batchnorm(net, &(ek_batchnorm_options){.eps = EK_EPS_ZERO,
+    ek_net_batchnorm(net, &(ek_net_batchnorm_options){.eps = EK_EPS_ZERO,
                                                   .momentum = EK_MOMENTUM_CUMULATIVE,
                                                   .moving_variance = EK_MOVING_POPULATION,
                                                   .use_moving = true,
                                                   .hold_moving = true,
                                                   .hold_affine = true});
-    ek_net_batchnorm(net, &(ek_batchnorm_options){.no_affine = true, .no_tracking = true});
+    ek_net_batchnorm(net, &(ek_net_batchnorm_options){.no_affine = true, .no_tracking = true});
     ek_net_layernorm(net, NULL);
-    ek_net_layernorm(net, &(ek_layernorm_options){.eps = 0.5f, .no_affine = true});
-    ek_net_layernorm(net, &(ek_layernorm_options){0});
+    ek_net_layernorm(net, &(ek_net_layernorm_options){.eps = 0.5f, .no_affine = true});
+    ek_net_layernorm(net, &(ek_net_layernorm_options){0});
     assert_int_equal(ek_net_check(net), EK_OK);
     const ek_layer *l = net->layers;
     assert_true(l[0].o.batchnorm.eps == 1e-5f && l[0].o.batchnorm.momentum == 0.1f);
@@ -443,10 +443,10 @@ static void test_shape_errors(void **state)
 {
     (void)state;
     EXPECT_FAILURE(
-        "input 6 4 4", ek_net_conv2d(net, 5, &(ek_conv2d_options){.kernel = 5}), EK_ERR_SHAPE,
+        "input 6 4 4", ek_net_conv2d(net, 5, &(ek_net_conv2d_options){.kernel = 5}), EK_ERR_SHAPE,
         "layer 0 (conv2d): kernel 5 does not fit its input of 6x4x4; make the kernel smaller or add padding");
     EXPECT_FAILURE(
-        "input 6 9 1\nsigmoid", ek_net_conv2d(net, 5, &(ek_conv2d_options){.kernel = 6, .padding = 2}), EK_ERR_SHAPE,
+        "input 6 9 1\nsigmoid", ek_net_conv2d(net, 5, &(ek_net_conv2d_options){.kernel = 6, .padding = 2}), EK_ERR_SHAPE,
         "layer 1 (conv2d): kernel 6 does not fit its input of 6x9x1 padded by 2; make the kernel smaller or "
         "add padding");
     EXPECT_FAILURE(
@@ -459,13 +459,13 @@ static void test_shape_errors(void **state)
                    "layer 1 (avgpool): needs images, but its input is 96 features; put it before flatten");
     EXPECT_FAILURE("input 6 4 4", ek_net_linear(net, 5, NULL), EK_ERR_SHAPE,
                    "layer 0 (linear): needs features, but its input is images of 6x4x4; put a flatten before it");
-    EXPECT_FAILURE("input 1 65536 2", ek_net_conv2d(net, 1, &(ek_conv2d_options){.padding = 1}), EK_ERR_SHAPE,
+    EXPECT_FAILURE("input 1 65536 2", ek_net_conv2d(net, 1, &(ek_net_conv2d_options){.padding = 1}), EK_ERR_SHAPE,
                    "layer 0 (conv2d): its output of 1x65538x4 is too large; a sample has at most 134217728 values");
     EXPECT_FAILURE(
         "input 1 1024 1024", ek_net_conv2d(net, 129, NULL), EK_ERR_SHAPE,
         "layer 0 (conv2d): its output of 129x1024x1024 is too large; a sample has at most 134217728 values");
     EXPECT_FAILURE("input 65536 1 1",
-                   ek_net_conv2d(net, 65536, &(ek_conv2d_options){.kernel = 65536, .padding = 65536}), EK_ERR_SHAPE,
+                   ek_net_conv2d(net, 65536, &(ek_net_conv2d_options){.kernel = 65536, .padding = 65536}), EK_ERR_SHAPE,
                    "layer 0 (conv2d): its weight would have more than 1073741824 values; make the layer smaller");
     EXPECT_FAILURE("input 16385 1 1\nflatten", ek_net_linear(net, 65536, NULL), EK_ERR_SHAPE,
                    "layer 1 (linear): its weight would have more than 1073741824 values; make the layer smaller");
@@ -482,34 +482,34 @@ static void test_option_errors(void **state)
     EXPECT_OPTION(ek_net_conv2d(net, 0, NULL), "layer 0 (conv2d): out_channels is 0; it must be 1 to 65536");
     EXPECT_OPTION(ek_net_conv2d(net, -3, NULL), "layer 0 (conv2d): out_channels is -3; it must be 1 to 65536");
     EXPECT_OPTION(ek_net_conv2d(net, 65537, NULL), "layer 0 (conv2d): out_channels is 65537; it must be 1 to 65536");
-    EXPECT_OPTION(ek_net_conv2d(net, 1, &(ek_conv2d_options){.kernel = -1}),
+    EXPECT_OPTION(ek_net_conv2d(net, 1, &(ek_net_conv2d_options){.kernel = -1}),
                   "layer 0 (conv2d): kernel is -1; it must be 1 to 65536");
-    EXPECT_OPTION(ek_net_conv2d(net, 1, &(ek_conv2d_options){.padding = -1}),
+    EXPECT_OPTION(ek_net_conv2d(net, 1, &(ek_net_conv2d_options){.padding = -1}),
                   "layer 0 (conv2d): padding is -1; it must be 0 to 65536");
-    EXPECT_OPTION(ek_net_conv2d(net, 1, &(ek_conv2d_options){.padding = INT32_MAX}),
+    EXPECT_OPTION(ek_net_conv2d(net, 1, &(ek_net_conv2d_options){.padding = INT32_MAX}),
                   "layer 0 (conv2d): padding is 2147483647; it must be 0 to 65536");
-    EXPECT_OPTION(ek_net_conv2d(net, 1, &(ek_conv2d_options){.stride = INT32_MIN}),
+    EXPECT_OPTION(ek_net_conv2d(net, 1, &(ek_net_conv2d_options){.stride = INT32_MIN}),
                   "layer 0 (conv2d): stride is -2147483648; it must be 1 to 65536");
     EXPECT_OPTION(ek_net_linear(net, 0, NULL), "layer 0 (linear): out_features is 0; it must be 1 to 65536");
     EXPECT_OPTION(ek_net_avgpool2d(net, 0, 0), "layer 0 (avgpool): kernel is 0; it must be 1 to 65536");
     EXPECT_OPTION(ek_net_avgpool2d(net, 2, -1), "layer 0 (avgpool): stride is -1; it must be 1 to 65536");
-    EXPECT_OPTION(ek_net_batchnorm(net, &(ek_batchnorm_options){.eps = -0.5f}),
+    EXPECT_OPTION(ek_net_batchnorm(net, &(ek_net_batchnorm_options){.eps = -0.5f}),
                   "layer 0 (batchnorm): eps is -0.5; it must be 0 or more");
-    EXPECT_OPTION(ek_net_batchnorm(net, &(ek_batchnorm_options){.eps = INFINITY}),
+    EXPECT_OPTION(ek_net_batchnorm(net, &(ek_net_batchnorm_options){.eps = INFINITY}),
                   "layer 0 (batchnorm): eps is inf; it must be 0 or more");
-    EXPECT_OPTION(ek_net_batchnorm(net, &(ek_batchnorm_options){.eps = NAN}),
+    EXPECT_OPTION(ek_net_batchnorm(net, &(ek_net_batchnorm_options){.eps = NAN}),
                   "layer 0 (batchnorm): eps is nan; it must be 0 or more");
-    EXPECT_OPTION(ek_net_batchnorm(net, &(ek_batchnorm_options){.momentum = 1.5f}),
+    EXPECT_OPTION(ek_net_batchnorm(net, &(ek_net_batchnorm_options){.momentum = 1.5f}),
                   "layer 0 (batchnorm): momentum is 1.5; it must be above 0 and at most 1, or cumulative");
-    EXPECT_OPTION(ek_net_batchnorm(net, &(ek_batchnorm_options){.momentum = -0.1f}),
+    EXPECT_OPTION(ek_net_batchnorm(net, &(ek_net_batchnorm_options){.momentum = -0.1f}),
                   "layer 0 (batchnorm): momentum is -0.100000001; it must be above 0 and at most 1, or cumulative");
-    EXPECT_OPTION(ek_net_batchnorm(net, &(ek_batchnorm_options){.momentum = NAN}),
+    EXPECT_OPTION(ek_net_batchnorm(net, &(ek_net_batchnorm_options){.momentum = NAN}),
                   "layer 0 (batchnorm): momentum is nan; it must be above 0 and at most 1, or cumulative");
-    EXPECT_OPTION(ek_net_batchnorm(net, &(ek_batchnorm_options){.moving_variance = (ek_moving_variance)2}),
+    EXPECT_OPTION(ek_net_batchnorm(net, &(ek_net_batchnorm_options){.moving_variance = (ek_moving_variance)2}),
                   "layer 0 (batchnorm): moving_variance is 2; it must be unbiased or population");
-    EXPECT_OPTION(ek_net_batchnorm(net, &(ek_batchnorm_options){.no_tracking = true, .use_moving = true}),
+    EXPECT_OPTION(ek_net_batchnorm(net, &(ek_net_batchnorm_options){.no_tracking = true, .use_moving = true}),
                   "layer 0 (batchnorm): use_moving needs moving statistics, and tracking is switched off");
-    EXPECT_OPTION(ek_net_layernorm(net, &(ek_layernorm_options){.eps = -2}),
+    EXPECT_OPTION(ek_net_layernorm(net, &(ek_net_layernorm_options){.eps = -2}),
                   "layer 0 (layernorm): eps is -2; it must be 0 or more");
 }
 

@@ -62,6 +62,18 @@ static void test_pool_apart(void **state)
     ek_net_free(net);
 }
 
+/* A 1x1 image that is padded is no linear layer: here its only output lies in the padding. */
+static void test_padded_point(void **state)
+{
+    (void)state;
+    ek_net *net;
+    ek_program *p = plan_of("input 3 1 1\nconv2d 4 padding=1 stride=3\nconv2d 2\nflatten\n", EK_TRAINING, 17, &net);
+    assert_int_equal(count_steps(p, EK_STEP_WEIGHT_PARTS), 1);
+    assert_int_equal(count_steps(p, EK_STEP_LINEAR_WEIGHT), 1); /* the second, of 1x1 on 1x1 */
+    ek_program_free(p);
+    ek_net_free(net);
+}
+
 static void test_folding(void **state)
 {
     (void)state;
@@ -147,9 +159,9 @@ static void test_huge_block(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_units),      cmocka_unit_test(test_pool_apart), cmocka_unit_test(test_folding),
-        cmocka_unit_test(test_arena),      cmocka_unit_test(test_text),       cmocka_unit_test(test_note_keys),
-        cmocka_unit_test(test_huge_block),
+        cmocka_unit_test(test_units),     cmocka_unit_test(test_pool_apart), cmocka_unit_test(test_padded_point),
+        cmocka_unit_test(test_folding),   cmocka_unit_test(test_arena),      cmocka_unit_test(test_text),
+        cmocka_unit_test(test_note_keys), cmocka_unit_test(test_huge_block),
     };
     return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
 }

@@ -488,12 +488,11 @@ static void test_evaluation_is_exact(void **state)
         }
         ek_metrics first = {0};
         for (int run = 0; run < 5; run++) { /* whatever the batches and threads are */
-            static const ek_eval_options options[] = {{1, 0}, {2, 1}, {3, 7}, {16, 32}, {0, 1000}};
-            ek_metrics m = {.confusion = got};
+            const ek_eval_options options[] = {{1, 0, got}, {2, 1, got}, {3, 7, got}, {16, 32, got}, {0, 1000, got}};
+            ek_metrics m;
             memset(got, 0xee, sizeof got);
             assert_ok(ek_evaluate(net, data, &options[run], &m));
             assert_int_equal(m.count, n);
-            assert_int_equal(m.classes, CLASSES);
             assert_int_equal(m.correct, correct);
             assert_true(m.accuracy == (double)correct / (double)n);
             assert_true(fabs(m.loss - loss / (double)n) <= 1e-6 * (1 + m.loss));

@@ -83,7 +83,6 @@ static size_t block_size(size_t size)
     return padded == SIZE_MAX ? SIZE_MAX : padded / unit * unit;
 }
 
-/* Blocks are touched at once, so one larger than the machine's memory would not fail, but have the system kill us. */
 static size_t machine_memory(void)
 {
     const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
@@ -104,8 +103,7 @@ void *ek_block_alloc(size_t size)
     return block;
 }
 
-void ek_block_free(void *block, size_t size)
+void ek_block_free(void *block)
 {
-    (void)size;
     free(block);
 }

@@ -20,10 +20,10 @@ char *ek_strdup(const char *text);
 void ek_free(void *memory);
 
 /* One large block: zeroed, 64-byte aligned, on huge pages where the system grants them, its pages touched (an arena
- * is faulted in once, not during training). NULL as above; size 0 gives a valid block. ek_block_free takes the same
- * size. */
+ * is faulted in once, not during training). NULL as above, and for more than the machine's memory: touching that would
+ * not fail, but have the system kill us. Size 0 gives a valid block. ek_block_free accepts NULL. */
 void *ek_block_alloc(size_t size);
-void ek_block_free(void *block, size_t size);
+void ek_block_free(void *block);
 
 /* a*b and a+b, SIZE_MAX when they overflow: no allocation of that size succeeds. */
 size_t ek_size_mul(size_t a, size_t b);

@@ -117,8 +117,8 @@ static ek_status start_worker(ek_pool *pool, int thread)
 ek_status ek_pool_new(ek_pool **out, int threads)
 {
     *out = NULL;
-    if (threads < 1 || threads > 1024)
-        return ek_fail(EK_ERR_ARGUMENT, "threads: %d is not within 1 to 1024", threads);
+    if (threads < 1 || threads > EK_THREADS_MAX)
+        return ek_fail(EK_ERR_ARGUMENT, "threads: %d is not within 1 to %d", threads, EK_THREADS_MAX);
     ek_pool *pool = ek_block_alloc(sizeof *pool);
     if (!pool)
         return EK_ERR_MEMORY;
@@ -144,7 +144,7 @@ void ek_pool_free(ek_pool *pool)
     for (int i = 1; i <= pool->started; i++)
         pthread_join(pool->workers[i], NULL);
     ek_free(pool->workers);
-    ek_block_free(pool, sizeof *pool);
+    ek_block_free(pool);
 }
 
 int ek_pool_threads(const ek_pool *pool)
@@ -174,7 +174,7 @@ ek_share *ek_share_new(int threads)
 
 void ek_share_free(ek_share *share)
 {
-    ek_block_free(share, 0);
+    ek_block_free(share);
 }
 
 void ek_share_start(ek_share *share, int threads, int64_t count)
@@ -241,7 +241,7 @@ int ek_processors(void)
     int quota = cgroup_quota();
     if (quota && quota < count)
         count = quota;
-    return count < 1 ? 1 : count > 1024 ? 1024 : count;
+    return count < 1 ? 1 : count > EK_THREADS_MAX ? EK_THREADS_MAX : count;
 }
 
 int ek_cpu_count(void)

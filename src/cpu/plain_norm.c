@@ -90,7 +90,7 @@ static ek_status run(const call *f, ek_plain_work work, bool stream, const float
                                 .map = {table[0], table[1], table[2], table[3], stream},
                                 .part = {ch->part[0], ch->part[1], ch->part[2]}};
     const ek_status status = ek_plain_run(&pass, f->threads);
-    ek_block_free(tables, size);
+    ek_block_free(tables);
     return status;
 }
 

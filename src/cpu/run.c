@@ -9,8 +9,6 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { LANES = 16 };
-
 /* Neighbouring steps of one scope. */
 typedef struct phase {
     int begin, end; /* steps */
@@ -77,14 +75,14 @@ int ek_backend_threads(const ek_backend *b)
 
 static int64_t block_count(const ek_batch *batch)
 {
-    return batch ? (batch->samples + LANES - 1) / LANES : 0;
+    return batch ? (batch->samples + EK_LANES - 1) / EK_LANES : 0;
 }
 
-/* Samples of a block: LANES but for the last. */
+/* Samples of a block: EK_LANES but for the last. */
 static int live_samples(const ek_batch *batch, int64_t block)
 {
-    const int64_t rest = batch->samples - block * LANES;
-    return rest < LANES ? (int)rest : LANES;
+    const int64_t rest = batch->samples - block * EK_LANES;
+    return rest < EK_LANES ? (int)rest : EK_LANES;
 }
 
 static bool finite_values(const float *x, size_t count)
@@ -120,10 +118,10 @@ static float *at(const ek_backend *b, ek_buffer buffer, int64_t slot)
 static void load_values(const ek_backend *b, const ek_step *s, int64_t block, int live, float *y)
 {
     const size_t size = (size_t)s->u.pass.size;
-    for (int n = 0; n < LANES; n++) {
-        const float *x = b->batch->values + ((size_t)block * LANES + (size_t)n) * size;
+    for (int n = 0; n < EK_LANES; n++) { /* dead lanes repeat the block's first sample */
+        const float *x = b->batch->values + ((size_t)block * EK_LANES + (size_t)(n < live ? n : 0)) * size;
         for (size_t i = 0; i < size; i++)
-            y[i * LANES + (size_t)n] = n < live ? x[i] : 0.0f;
+            y[i * EK_LANES + (size_t)n] = x[i];
     }
 }
 
@@ -131,9 +129,9 @@ static void store_logits(const ek_backend *b, const ek_step *s, int64_t block, i
 {
     const size_t size = (size_t)s->u.pass.size;
     for (int n = 0; n < live; n++) {
-        float *out = b->batch->logits + ((size_t)block * LANES + (size_t)n) * size;
+        float *out = b->batch->logits + ((size_t)block * EK_LANES + (size_t)n) * size;
         for (size_t i = 0; i < size; i++)
-            out[i] = x[i * LANES + (size_t)n];
+            out[i] = x[i * EK_LANES + (size_t)n];
     }
 }
 
@@ -144,11 +142,11 @@ static void run_layernorm(ek_backend *b, const ek_step *s, int64_t slot)
     const int64_t m = s->u.layernorm.m;
     if (s->kind == EK_STEP_LAYERNORM) {
         k->layer_norm_forward(m, s->u.layernorm.eps, s->u.layernorm.gamma, s->u.layernorm.beta, at(b, s->x, slot),
-                              at(b, s->y, slot), saved, saved + LANES);
+                              at(b, s->y, slot), saved, saved + EK_LANES);
         return;
     }
     float *parts = s->u.layernorm.parts.stride ? at(b, s->u.layernorm.parts, slot) : NULL;
-    k->layer_norm_backward(m, s->u.layernorm.gamma, saved, saved + LANES, at(b, s->x, slot), at(b, s->dy, slot),
+    k->layer_norm_backward(m, s->u.layernorm.gamma, saved, saved + EK_LANES, at(b, s->x, slot), at(b, s->dy, slot),
                            at(b, s->dx, slot), parts, parts ? parts + m : NULL);
 }
 
@@ -158,8 +156,7 @@ static void run_map(ek_backend *b, const ek_step *s, int64_t slot, int thread)
     const ek_conv *g = &s->u.map.g;
     const float *packed = b->program->arena + s->u.map.packed;
     if (s->kind == EK_STEP_MAP) {
-        const float *bias =
-            s->u.map.bias || !s->u.map.has_bias ? s->u.map.bias : b->program->arena + s->u.map.bias_at;
+        const float *bias = s->u.map.folded < 0 ? s->u.map.bias : b->program->arena + s->u.map.bias_at;
         k->conv_forward(g, packed, bias, at(b, s->x, slot), at(b, s->y, slot));
     } else if (s->kind == EK_STEP_MAP_BACKWARD) {
         k->conv_backward_data(g, packed, at(b, s->dy, slot), at(b, s->dx, slot));
@@ -194,7 +191,7 @@ static void run_on_block(ek_backend *b, const ek_step *s, int64_t block, int thr
     const int64_t slot = b->program->by_thread ? thread : block;
     switch (s->kind) {
     case EK_STEP_GATHER:
-        k->gather(batch->images + block * LANES, live, s->u.pass.size, at(b, s->y, slot));
+        k->gather(batch->images + block * EK_LANES, live, s->u.pass.size, at(b, s->y, slot));
         break;
     case EK_STEP_LOAD:
         load_values(b, s, block, live, at(b, s->y, slot));
@@ -229,13 +226,14 @@ static void run_on_block(ek_backend *b, const ek_step *s, int64_t block, int thr
         run_layernorm(b, s, slot);
         break;
     case EK_STEP_ROWS:
-        k->rows_from_block(s->u.rows.features, at(b, s->x, slot), block_count(batch) * LANES, block * LANES,
+        k->rows_from_block(s->u.rows.features, at(b, s->x, slot), block_count(batch) * EK_LANES, block * EK_LANES,
                            b->program->arena + s->u.rows.rows);
         break;
     case EK_STEP_LOSS:
-        k->softmax_cross_entropy((int)s->u.pass.size, at(b, s->x, slot), batch->labels + block * LANES, live,
-                                 1.0f / (float)batch->samples, batch->loss + block * LANES,
-                                 batch->predicted + block * LANES, b->program->training ? at(b, s->dx, slot) : NULL);
+        k->softmax_cross_entropy((int)s->u.pass.size, at(b, s->x, slot), batch->labels + block * EK_LANES, live,
+                                 1.0f / (float)batch->samples, batch->loss + block * EK_LANES,
+                                 batch->predicted + block * EK_LANES,
+                                 b->program->training ? at(b, s->dx, slot) : NULL);
         break;
     default: /* of another scope */
         break;
@@ -445,5 +443,8 @@ ek_status ek_backend_prepare(ek_backend *b, ek_program *program)
 
 ek_status ek_backend_run(ek_backend *b, ek_program *program, const ek_batch *batch)
 {
+    if (batch->samples < 1 || batch->samples > program->max_samples)
+        return ek_fail(EK_ERR_ARGUMENT, "a batch of %lld samples for a program of at most %lld",
+                       (long long)batch->samples, (long long)program->max_samples);
     return run_steps(b, program, batch, preparation(program), program->count);
 }

@@ -19,9 +19,6 @@ enum {
     NOTES_MAX = 1000 /* in a file */
 };
 
-/* Counters stay where a float64 still counts by ones, far from overflow. */
-static const int64_t counter_max = INT64_C(1) << 53;
-
 /* ---- Saving ------------------------------------------------------------------------------------------------- */
 
 /* What is wrong with a value of a tensor with this role; NULL when nothing is. */
@@ -35,7 +32,7 @@ static const char *value_fault(ek_role role, float value)
 /* A model file that could not be used is not written. */
 static ek_status check_values(const ek_tensor *tensor, const char *path)
 {
-    if (tensor->counter && (*tensor->counter < 0 || *tensor->counter > counter_max))
+    if (tensor->counter && (*tensor->counter < 0 || *tensor->counter > EK_COUNTER_MAX))
         return ek_fail(EK_ERR_NUMERIC, "%s: not saved: %s is %jd, no number of batches", path, tensor->name,
                        (intmax_t)*tensor->counter);
     for (int64_t i = 0; tensor->data && i < tensor->count; i++) {
@@ -232,7 +229,7 @@ static ek_status check_source(const ek_tensor *tensor, const ek_safetensors_tens
 {
     if (tensor->counter) {
         int64_t value = ek_value_integer(source, 0);
-        if (value < 0 || value > counter_max)
+        if (value < 0 || value > EK_COUNTER_MAX)
             return ek_fail(EK_ERR_NUMERIC, "%s: %s is %jd, no number of batches", path, tensor->name,
                            (intmax_t)value);
         return EK_OK;

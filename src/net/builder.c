@@ -200,7 +200,7 @@ ek_status ek_net_add(ek_net *net, const ek_layer *layer)
 
 /* ---- The public calls: options with defaults filled in ------------------------------------------------------ */
 
-ek_status ek_net_conv2d(ek_net *net, int out_channels, const ek_conv2d_options *options)
+ek_status ek_net_conv2d(ek_net *net, int out_channels, const ek_net_conv2d_options *options)
 {
     ek_layer layer = ek_layer_new(EK_LAYER_CONV2D, out_channels);
     if (options) {
@@ -212,7 +212,7 @@ ek_status ek_net_conv2d(ek_net *net, int out_channels, const ek_conv2d_options *
     return ek_net_add(net, &layer);
 }
 
-ek_status ek_net_linear(ek_net *net, int out_features, const ek_linear_options *options)
+ek_status ek_net_linear(ek_net *net, int out_features, const ek_net_linear_options *options)
 {
     ek_layer layer = ek_layer_new(EK_LAYER_LINEAR, out_features);
     if (options)
@@ -225,7 +225,7 @@ static float eps_option(float eps, float default_eps)
     return eps == 0 ? default_eps : eps == EK_EPS_ZERO ? 0 : eps;
 }
 
-ek_status ek_net_batchnorm(ek_net *net, const ek_batchnorm_options *options)
+ek_status ek_net_batchnorm(ek_net *net, const ek_net_batchnorm_options *options)
 {
     ek_layer layer = ek_layer_new(EK_LAYER_BATCHNORM, 0);
     if (options) {
@@ -242,7 +242,7 @@ ek_status ek_net_batchnorm(ek_net *net, const ek_batchnorm_options *options)
     return ek_net_add(net, &layer);
 }
 
-ek_status ek_net_layernorm(ek_net *net, const ek_layernorm_options *options)
+ek_status ek_net_layernorm(ek_net *net, const ek_net_layernorm_options *options)
 {
     ek_layer layer = ek_layer_new(EK_LAYER_LAYERNORM, 0);
     if (options) {

@@ -11,7 +11,9 @@
 ek_status ek_net_check(const ek_net *net)
 {
     if (!net)
-        return ek_fail(EK_ERR_ARGUMENT, "the net is NULL: the call that was to make it failed");
+        return *ek_error()
+                   ? ek_fail_in(EK_ERR_ARGUMENT, "the net is NULL, made by a call that failed? The last failure")
+                   : ek_fail(EK_ERR_ARGUMENT, "the net is NULL");
     if (net->status)
         return ek_fail(net->status, "%s", net->message);
     return EK_OK;
@@ -32,7 +34,7 @@ void ek_net_free(ek_net *net)
     ek_free(net->names);
     ek_free(net->counters);
     ek_free(net->notes);
-    ek_block_free(net->values, net->value_count * sizeof(float));
+    ek_block_free(net->values);
     ek_free(net);
 }
 

@@ -70,6 +70,9 @@ typedef struct ek_note {
     char *key, *value;
 } ek_note;
 
+/* Counters of batches stay where a float64 still counts by ones, far from overflow. */
+#define EK_COUNTER_MAX (INT64_C(1) << 53)
+
 struct ek_net {
     ek_status status; /* of the first builder call that failed, with its message */
     char message[512];

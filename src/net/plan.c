@@ -4,11 +4,7 @@
 #include "net/plan.h"
 
 #include "base/memory.h"
-
-#include <math.h>
-#include <string.h>
-
-enum { LANES = 16 };
+#include "op/norm.h"
 
 /* ---- Writing down ---- */
 
@@ -31,27 +27,27 @@ ek_step *ek_plan_add(ek_plan *plan, ek_step_kind kind, ek_scope scope, int layer
 size_t ek_plan_room(ek_plan *plan, size_t floats)
 {
     const size_t offset = plan->program->arena_size;
-    const size_t padded = ek_size_mul(ek_size_add(floats, LANES - 1) / LANES, LANES);
+    const size_t padded = ek_size_mul(ek_size_add(floats, EK_LANES - 1) / EK_LANES, EK_LANES);
     plan->program->arena_size = ek_size_add(offset, padded);
     return offset;
 }
 
 static int64_t blocks_of(const ek_plan *plan)
 {
-    return (plan->request->max_samples + LANES - 1) / LANES;
+    return (plan->request->max_samples + EK_LANES - 1) / EK_LANES;
 }
 
 /* Room for `count` pieces of `floats` each. */
 static ek_buffer pieces(ek_plan *plan, size_t floats, int64_t count)
 {
-    const size_t stride = ek_size_mul(ek_size_add(floats, LANES - 1) / LANES, LANES);
+    const size_t stride = ek_size_mul(ek_size_add(floats, EK_LANES - 1) / EK_LANES, EK_LANES);
     return (ek_buffer){ek_plan_room(plan, ek_size_mul(stride, (size_t)count)), stride};
 }
 
 ek_buffer ek_plan_buffer(ek_plan *plan, int64_t values)
 {
     const int64_t slots = plan->program->by_thread ? plan->request->threads : blocks_of(plan);
-    return pieces(plan, ek_size_mul((size_t)values, LANES), slots);
+    return pieces(plan, ek_size_mul((size_t)values, EK_LANES), slots);
 }
 
 static const float *tensor_data(const ek_net *net, int tensor)
@@ -85,7 +81,7 @@ static void add_map(ek_plan *plan, int layer)
                      .s = conv ? l->o.conv.kernel : 1,
                      .stride = conv ? l->o.conv.stride : 1,
                      .padding = conv ? l->o.conv.padding : 0};
-    s->linear = s->g.h == 1 && s->g.w == 1 && s->g.r == 1 && s->g.s == 1 && s->g.p == 1 && s->g.q == 1;
+    s->linear = s->g.h == 1 && s->g.w == 1 && s->g.r == 1 && s->g.s == 1 && s->g.padding == 0; /* then p = q = 1 */
     s->grad_bias = l->bias >= 0;
     s->out = ek_dims_count(l->out);
 }
@@ -93,7 +89,8 @@ static void add_map(ek_plan *plan, int layer)
 /* Whether a batch norm's forward takes statistics of the batch: to normalise, or for the moving ones. */
 static bool uses_batch(const ek_plan *plan, const ek_layer *l)
 {
-    return plan->request->mode == EK_TRAINING || !l->o.batchnorm.tracking;
+    const bool frozen = l->o.batchnorm.use_moving && l->o.batchnorm.hold_moving;
+    return !l->o.batchnorm.tracking || (plan->request->mode == EK_TRAINING && !frozen);
 }
 
 static void bind_norm(ek_plan *plan, ek_stage *s, int layer)
@@ -118,7 +115,8 @@ static void bind_norm(ek_plan *plan, ek_stage *s, int layer)
         b->moving_var = net->tensors[l->moving_var].data;
         b->num_batches = net->tensors[l->num_batches].counter;
     }
-    if (trains) {
+    b->trains = trains;
+    if (trains && p->gradients) {
         b->dgamma = p->gradients + (b->gamma - net->values);
         b->dbeta = p->gradients + (b->beta - net->values);
     }
@@ -153,8 +151,8 @@ static void add_to_unit(ek_plan *plan, int layer)
     const ek_layer *l = &plan->net->layers[layer];
     ek_stage *s = plan->stage_count ? &plan->stages[plan->stage_count - 1] : NULL;
     if (l->kind == EK_LAYER_BATCHNORM) {
-        const bool predicts = !uses_batch(plan, l);
-        if (predicts && s && s->kind == EK_STAGE_MAP && s->layer == layer - 1) {
+        const bool folds = plan->request->mode == EK_PREDICTION && l->o.batchnorm.tracking;
+        if (folds && s && s->kind == EK_STAGE_MAP && s->layer == layer - 1) {
             s->folded = layer;
             return;
         }
@@ -216,8 +214,8 @@ static void place_stage(ek_plan *plan, ek_stage *s, ek_buffer x)
             s->bias_at = ek_plan_room(plan, (size_t)s->g.k);
         }
         if (training && s->linear)
-            s->rows = ek_plan_room(
-                plan, ek_size_mul((size_t)(s->g.c + LANES - 1) / LANES * LANES, (size_t)blocks_of(plan) * LANES));
+            s->rows = ek_plan_room(plan, ek_size_mul((size_t)(s->g.c + EK_LANES - 1) / EK_LANES * EK_LANES,
+                                                     (size_t)blocks_of(plan) * EK_LANES));
         else if (training)
             s->parts = pieces(plan, weights + (size_t)s->g.k, blocks_of(plan));
     } else if (s->kind == EK_STAGE_UNIT) {
@@ -247,6 +245,7 @@ static ek_status add_forward_map(ek_plan *plan, const ek_stage *s)
     step->u.map.bias = s->folded >= 0 ? NULL : tensor_data(plan->net, l->bias);
     step->u.map.weight_at = s->weight_at;
     step->u.map.bias_at = s->bias_at;
+    step->u.map.folded = s->folded;
     if (plan->request->mode == EK_TRAINING && s->linear) {
         step = ek_plan_add(plan, EK_STEP_ROWS, EK_PER_BLOCK, s->layer);
         if (!step)
@@ -261,12 +260,15 @@ static ek_status add_forward_map(ek_plan *plan, const ek_stage *s)
 static ek_status add_forward_unit(ek_plan *plan, const ek_stage *s)
 {
     ek_step *step;
-    if (s->norm && uses_batch(plan, &plan->net->layers[s->layer])) {
+    const bool batch = s->norm && uses_batch(plan, &plan->net->layers[s->layer]);
+    if (batch) {
         step = ek_plan_add(plan, EK_STEP_STATS, EK_PER_BLOCK, s->layer);
         if (!step)
             return EK_ERR_MEMORY;
         step->x = s->x;
         step->u.norm.norm = s->norm;
+    }
+    if (batch || (s->norm && plan->request->mode == EK_TRAINING)) {
         step = ek_plan_add(plan, EK_STEP_NORM_FORWARD, EK_ONCE, s->layer);
         if (!step)
             return EK_ERR_MEMORY;
@@ -341,7 +343,7 @@ static void find_gradients(ek_plan *plan)
         ek_stage *s = &plan->stages[i];
         const ek_stage *next = i + 1 < plan->stage_count ? &plan->stages[i + 1] : NULL;
         s->grad_input = parameters;
-        parameters = parameters || s->kind == EK_STAGE_MAP || (s->norm && s->norm->dgamma) ||
+        parameters = parameters || s->kind == EK_STAGE_MAP || (s->norm && s->norm->trains) ||
                      (s->kind == EK_STAGE_LAYERNORM && plan->net->layers[s->layer].o.layernorm.affine);
         if (next && next->norm && !next->norm->use_moving)
             s->grad_bias = false;
@@ -400,7 +402,7 @@ static ek_status alloc_program(ek_plan *plan)
     plan->stages = ek_calloc((size_t)net->layer_count, sizeof *plan->stages);
     if (!p->norms || !plan->stages)
         return EK_ERR_MEMORY;
-    if (p->training) {
+    if (p->training && !plan->request->dry) {
         p->gradients = ek_block_alloc(ek_size_mul(net->value_count, sizeof *p->gradients));
         p->gradient_count = net->value_count;
         if (!p->gradients)
@@ -415,7 +417,8 @@ static ek_status fill_program(ek_plan *plan)
     gather_stages(plan);
     ek_program *p = plan->program;
     for (int i = 0; i < p->norm_count; i++)
-        EK_TRY(ek_batchnorm_alloc(&p->norms[i], blocks_of(plan)));
+        if (!plan->request->dry)
+            EK_TRY(ek_batchnorm_alloc(&p->norms[i], blocks_of(plan)));
     EK_TRY(add_steps(plan));
     if (plan->request->dry)
         return EK_OK;
@@ -453,8 +456,8 @@ static void fold(const ek_net *net, const ek_layer *l, const ek_layer *n, float 
                 *beta = tensor_data(net, n->bias);
     const int64_t outputs = w->dim[0], inputs = w->count / outputs;
     for (int64_t k = 0; k < outputs; k++) {
-        const double spread = (double)var[k] + (double)n->o.batchnorm.eps;
-        const double scale = spread == 0 ? 0 : (gamma ? (double)gamma[k] : 1.0) / sqrt(spread);
+        const double scale =
+            (gamma ? (double)gamma[k] : 1.0) * ek_norm_rstd((double)var[k], (double)n->o.batchnorm.eps);
         for (int64_t i = 0; i < inputs; i++)
             weight[k * inputs + i] = (float)((double)w->data[k * inputs + i] * scale);
         bias[k] = (float)(((b ? (double)b[k] : 0.0) - (double)mean[k]) * scale + (beta ? (double)beta[k] : 0.0));
@@ -465,9 +468,8 @@ void ek_plan_refresh(ek_program *program, const ek_net *net)
 {
     for (int i = 0; i < program->count; i++) {
         const ek_step *s = &program->steps[i];
-        /* Biased, but not by the net's bias: folded. The batch norm is the layer behind it. */
-        if (s->kind == EK_STEP_MAP && s->u.map.has_bias && !s->u.map.bias)
-            fold(net, &net->layers[s->layer], &net->layers[s->layer + 1], program->arena + s->u.map.weight_at,
+        if (s->kind == EK_STEP_MAP && s->u.map.folded >= 0)
+            fold(net, &net->layers[s->layer], &net->layers[s->u.map.folded], program->arena + s->u.map.weight_at,
                  program->arena + s->u.map.bias_at);
     }
     for (int i = 0; i < program->norm_count; i++)

@@ -56,7 +56,7 @@ static ek_status add_unit_step(ek_plan *plan, const ek_stage *s, ek_step_kind ki
 
 static ek_status add_unit_backward(ek_plan *plan, const ek_stage *s, ek_buffer dy)
 {
-    if (!s->grad_input && !(s->norm && s->norm->dgamma)) /* nothing before or in it trains: there may be no dy */
+    if (!s->grad_input && !(s->norm && s->norm->trains)) /* nothing before or in it trains: there may be no dy */
         return EK_OK;
     if (s->norm) {
         EK_TRY(add_unit_step(plan, s, EK_STEP_UNIT_SUMS, dy));

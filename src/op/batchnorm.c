@@ -2,10 +2,9 @@
 #include "op/batchnorm.h"
 
 #include "base/memory.h"
+#include "op/norm.h"
 
 #include <math.h>
-
-enum { LANES = 16 };
 
 ek_status ek_batchnorm_alloc(ek_batchnorm *b, int64_t blocks)
 {
@@ -36,13 +35,6 @@ void ek_batchnorm_free(ek_batchnorm *b)
     ek_free(b->gradients);
 }
 
-/* 1/sqrt(variance + eps). A constant channel with eps 0 has nothing to scale: 0, so that y is beta and not 0/0. */
-static double rstd_of(double variance, float eps)
-{
-    const double spread = variance + (double)eps;
-    return spread == 0 ? 0 : 1 / sqrt(spread);
-}
-
 /* The numbers of the passes for channel c. A low part of the mean under 2^-40 of it is the noise of summation, far
  * below what float data can show; dropped, so that a constant channel is centred to exactly 0. */
 static void set_channel(ek_batchnorm *b, int c, double mean, double rstd)
@@ -62,9 +54,9 @@ static void set_channel(ek_batchnorm *b, int c, double mean, double rstd)
 static void merge_blocks(ek_batchnorm *b, int c, int64_t samples)
 {
     double count = 0, mean = 0, deviations = 0;
-    for (int64_t block = 0; block * LANES < samples; block++) {
-        const int64_t rest = samples - block * LANES;
-        const double n = (double)(rest < LANES ? rest : LANES) * (double)b->plane;
+    for (int64_t block = 0; block * EK_LANES < samples; block++) {
+        const int64_t rest = samples - block * EK_LANES;
+        const double n = (double)(rest < EK_LANES ? rest : EK_LANES) * (double)b->plane;
         const double delta = b->block_mean[block * b->c + c] - mean;
         mean += delta * (n / (count + n));
         deviations += b->block_deviations[block * b->c + c] + delta * delta * (count * n / (count + n));
@@ -74,17 +66,25 @@ static void merge_blocks(ek_batchnorm *b, int c, int64_t samples)
     b->variance[c] = deviations < 0 ? 0 : deviations / count; /* below 0 only by rounding; NaN stays */
 }
 
+/* Whether float tensors can hold what the statistics become: the unbiased variance is up to twice the other. */
+static bool fits_float(double mean, double variance)
+{
+    return isfinite((float)mean) && isfinite((float)(2 * variance));
+}
+
 int ek_batchnorm_forward(ek_batchnorm *b, int64_t samples)
 {
     int bad = -1;
+    if (b->use_moving)
+        ek_batchnorm_predict(b);
+    if (b->use_moving && b->hold_moving)
+        return bad;
     for (int c = 0; c < b->c; c++) {
         merge_blocks(b, c, samples);
-        if (bad < 0 && !(isfinite(b->mean[c]) && isfinite(b->variance[c])))
+        if (bad < 0 && !fits_float(b->mean[c], b->variance[c]))
             bad = c;
-        if (b->use_moving)
-            set_channel(b, c, (double)b->moving_mean[c], rstd_of((double)b->moving_var[c], b->eps));
-        else
-            set_channel(b, c, b->mean[c], rstd_of(b->variance[c], b->eps));
+        if (!b->use_moving)
+            set_channel(b, c, b->mean[c], ek_norm_rstd(b->variance[c], (double)b->eps));
     }
     return bad;
 }
@@ -92,12 +92,12 @@ int ek_batchnorm_forward(ek_batchnorm *b, int64_t samples)
 void ek_batchnorm_predict(ek_batchnorm *b)
 {
     for (int c = 0; c < b->c; c++)
-        set_channel(b, c, (double)b->moving_mean[c], rstd_of((double)b->moving_var[c], b->eps));
+        set_channel(b, c, (double)b->moving_mean[c], ek_norm_rstd((double)b->moving_var[c], (double)b->eps));
 }
 
 int ek_batchnorm_backward(ek_batchnorm *b, int64_t samples)
 {
-    const int64_t blocks = (samples + LANES - 1) / LANES;
+    const int64_t blocks = (samples + EK_LANES - 1) / EK_LANES;
     const double m = (double)samples * (double)b->plane;
     int bad = -1;
     for (int c = 0; c < b->c; c++) {
@@ -111,7 +111,7 @@ int ek_batchnorm_backward(ek_batchnorm *b, int64_t samples)
             b->dgamma[c] = (float)(dz_x * rstd);
             b->dbeta[c] = (float)dz;
         }
-        if (bad < 0 && !(isfinite(dz) && isfinite(dz_x * rstd)))
+        if (bad < 0 && !(isfinite((float)dz) && isfinite((float)(dz_x * rstd))))
             bad = c;
         if (!b->use_moving) {
             b->gradients[c].offset = (float)(gamma * rstd * dz / m);
@@ -130,7 +130,7 @@ void ek_batchnorm_commit(ek_batchnorm *b, int64_t samples)
     const int64_t batches = ++*b->num_batches;
     const double weight = b->momentum < 0 ? 1 / (double)batches : (double)b->momentum;
     for (int c = 0; c < b->c; c++) {
-        b->moving_mean[c] = (float)((1 - weight) * (double)b->moving_mean[c] + weight * b->mean[c]);
-        b->moving_var[c] = (float)((1 - weight) * (double)b->moving_var[c] + weight * correction * b->variance[c]);
+        b->moving_mean[c] = ek_moving_average(b->moving_mean[c], b->mean[c], weight);
+        b->moving_var[c] = ek_moving_average(b->moving_var[c], correction * b->variance[c], weight);
     }
 }

@@ -29,7 +29,8 @@ typedef struct ek_batchnorm {
     const float *gamma, *beta;
     float *moving_mean, *moving_var;
     int64_t *num_batches;
-    float *dgamma, *dbeta; /* where gradients go; NULL when they do not train */
+    bool trains;           /* gamma and beta do */
+    float *dgamma, *dbeta; /* where their gradients go; NULL when they do not */
     /* Written by the passes: [blocks][c]. */
     double *block_mean, *block_deviations;
     ek_norm_sums *block_sums;

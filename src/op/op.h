@@ -8,8 +8,8 @@
  * written (=), never added to. No output may alias an input unless the contract says so.
  *
  * Blocked layout: a net's activations are [N/16][C][H][W][16], sixteen samples in the lanes of a vector. A kernel
- * gets one block [C][H][W][16]. Lanes past the last sample are dead: they hold finite numbers, no statistic counts
- * them, and gradients hold 0 there, so that sums over lanes need not know of them.
+ * gets one block [C][H][W][16]. Lanes past the last sample are dead: they repeat the block's first sample, no statistic
+ * counts them, and gradients hold 0 there, so that sums over lanes need not know of them.
  */
 #ifndef EK_OP_OP_H
 #define EK_OP_OP_H
@@ -17,6 +17,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/* Samples of a block. */
+enum { EK_LANES = 16 };
 
 /* conv2d: cross-correlation with zeros outside the image.
  *   y[k,p,q] = bias[k] + sum over c,r,s of weight[k,c,r,s] * x[c, p*stride - padding + r, q*stride - padding + s]
@@ -35,10 +38,10 @@ static inline int64_t ek_conv_weights(const ek_conv *g)
     return (int64_t)g->k * g->c * g->r * g->s;
 }
 
-/* Floats of working memory that one thread needs for dweight: sums in all lanes for up to four output channels. */
+/* Floats of working memory that one thread needs for dweight: sums in all lanes for up to three output channels. */
 static inline size_t ek_conv_scratch(const ek_conv *g)
 {
-    return (size_t)4 * (size_t)g->c * (size_t)g->r * (size_t)g->s * 16;
+    return (size_t)3 * (size_t)g->c * (size_t)g->r * (size_t)g->s * EK_LANES;
 }
 
 /* Activation functions a = f(z), with f' written by the output a where that is possible. */
@@ -55,7 +58,8 @@ typedef enum ek_activation {
  * Backward, from dy: da = dy/pool^2 (spread over the window), dz = da*f'(a), and
  *   dbeta = sum dz    dgamma = sum dz*xhat    xhat = (x - mean)*rstd    (sums over the M = N*H*W values)
  *   dx = gamma*rstd*(dz - dbeta/M - xhat*dgamma/M)   when mean and rstd come from this very batch
- *   dx = gamma*rstd*dz                               when they do not (moving statistics) */
+ *   dx = gamma*rstd*dz                               when they do not (moving statistics)
+ * Squares of x - mean are floats: deviations from about 1e-19 (which matters with eps 0) to 1e19 are told apart. */
 typedef struct ek_unit {
     int c, h, w;
     bool norm;

@@ -12,8 +12,8 @@ void ek_program_free(ek_program *program)
     for (int i = 0; i < program->norm_count; i++)
         ek_batchnorm_free(&program->norms[i]);
     ek_free(program->norms);
-    ek_block_free(program->arena, program->arena_size * sizeof *program->arena);
-    ek_block_free(program->gradients, program->gradient_count * sizeof *program->gradients);
+    ek_block_free(program->arena);
+    ek_block_free(program->gradients);
     ek_free(program->steps);
     ek_free(program);
 }

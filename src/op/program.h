@@ -67,8 +67,9 @@ typedef struct ek_step {
     union {
         struct {
             ek_conv g;
-            const float *weight, *bias; /* the net's, or NULL: at weight_at and bias_at in the arena */
+            const float *weight, *bias; /* the net's; where folded those at weight_at, bias_at */
             size_t packed, weight_at, bias_at;
+            int folded; /* layer of the batch norm folded in, -1: none */
             bool has_bias;
             ek_buffer parts;   /* WEIGHT_PARTS: per block, weights then biases */
             ek_buffer scratch; /* per thread */

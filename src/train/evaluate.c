@@ -2,8 +2,10 @@
 #include "train/evaluate.h"
 
 #include "base/memory.h"
+#include "base/thread.h"
 #include "net/plan.h"
 
+#include <math.h>
 #include <string.h>
 
 /* ---- Batches ---- */
@@ -115,11 +117,18 @@ void ek_evaluator_free(ek_evaluator *e)
     ek_free(e);
 }
 
-ek_status ek_evaluator_run(ek_evaluator *e, ek_metrics *metrics)
+int ek_useful_threads(int threads, int64_t samples)
+{
+    const int64_t blocks = (samples + EK_LANES - 1) / EK_LANES;
+    threads = threads ? threads : ek_cpu_count();
+    /* More than a pool takes are left for the pool to refuse. */
+    return threads < blocks || threads > EK_THREADS_MAX ? threads : (int)blocks;
+}
+
+ek_status ek_evaluator_run(ek_evaluator *e, int64_t *confusion, ek_metrics *metrics)
 {
     const int classes = ek_net_output(e->net).c;
-    int64_t *confusion = metrics->confusion;
-    *metrics = (ek_metrics){.count = e->count, .classes = classes, .confusion = confusion};
+    *metrics = (ek_metrics){.count = e->count};
     if (confusion)
         memset(confusion, 0, (size_t)classes * (size_t)classes * sizeof *confusion);
     ek_plan_refresh(e->program, e->net);
@@ -142,6 +151,8 @@ ek_status ek_evaluator_run(ek_evaluator *e, ek_metrics *metrics)
                 confusion[a->labels[i] * classes + a->predicted[i]]++;
         }
     }
+    if (!isfinite(loss))
+        return ek_fail(EK_ERR_NUMERIC, "the loss is not finite: the net's outputs are NaN or infinite");
     metrics->loss = loss / (double)e->count;
     metrics->accuracy = (double)metrics->correct / (double)e->count;
     return EK_OK;
@@ -157,11 +168,13 @@ ek_status ek_evaluate(ek_net *net, const ek_dataset *dataset, const ek_eval_opti
                        o.threads, o.batch_size);
     ek_backend *backend = NULL;
     ek_evaluator *evaluator = NULL;
-    ek_status status = ek_backend_new_cpu(&backend, o.threads);
+    ek_dataset_info info;
+    ek_dataset_get_info(dataset, &info);
+    ek_status status = ek_backend_new_cpu(&backend, ek_useful_threads(o.threads, info.count));
     if (!status)
         status = ek_evaluator_new(&evaluator, net, dataset, backend, o.batch_size);
     if (!status)
-        status = ek_evaluator_run(evaluator, metrics);
+        status = ek_evaluator_run(evaluator, o.confusion, metrics);
     ek_evaluator_free(evaluator);
     ek_backend_free(backend);
     return status;
@@ -199,7 +212,7 @@ ek_status ek_predict(ek_net *net, int64_t n, const float *x, int threads, float 
                        (long long)n, threads);
     EK_TRY(ek_net_finish(net));
     ek_backend *backend = NULL;
-    EK_TRY(ek_backend_new_cpu(&backend, threads));
+    EK_TRY(ek_backend_new_cpu(&backend, ek_useful_threads(threads, n)));
     const ek_status status = predict_on(backend, net, n, x, logits);
     ek_backend_free(backend);
     return status;

@@ -13,8 +13,12 @@ ek_status ek_evaluator_new(ek_evaluator **evaluator, ek_net *net, const ek_datas
                            int batch_size);
 void ek_evaluator_free(ek_evaluator *evaluator);
 
-/* The whole data set with the net's tensors as they are now; metrics as ek_evaluate has them. */
-ek_status ek_evaluator_run(ek_evaluator *evaluator, ek_metrics *metrics);
+/* The whole data set with the net's tensors as they are now; confusion as in ek_eval_options. */
+ek_status ek_evaluator_run(ek_evaluator *evaluator, int64_t *confusion, ek_metrics *metrics);
+
+/* The threads worth having for batches of `samples`, of `threads` (0: all processors): a block of samples is the piece
+ * that threads share. */
+int ek_useful_threads(int threads, int64_t samples);
 
 /* Whether images of `dataset` fit the net and its classes the net's outputs. */
 ek_status ek_check_dataset(const ek_net *net, const ek_dataset *dataset);

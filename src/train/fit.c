@@ -72,6 +72,18 @@ static ek_status check_batch_norms(const trainer *t)
     return EK_OK;
 }
 
+/* Counters are the net's tensors, which anyone may have changed; a cumulative average divides by them. */
+static ek_status check_counters(ek_net *net)
+{
+    for (int i = 0; i < net->tensor_count; i++) {
+        const int64_t *counter = net->tensors[i].counter;
+        if (counter && (*counter < 0 || *counter > EK_COUNTER_MAX))
+            return ek_fail(EK_ERR_ARGUMENT, "%s is %lld, no number of batches", net->tensors[i].name,
+                           (long long)*counter);
+    }
+    return EK_OK;
+}
+
 static ek_status open_trainer(trainer *t, const ek_dataset *val)
 {
     ek_dataset_info info;
@@ -82,8 +94,9 @@ static ek_status open_trainer(trainer *t, const ek_dataset *val)
     EK_TRY(ek_net_finish(t->net));
     EK_TRY(ek_check_dataset(t->net, t->train));
     EK_TRY(check_batch_norms(t));
-    EK_TRY(ek_backend_new_cpu(&t->backend, t->o.threads));
+    EK_TRY(check_counters(t->net));
     const int64_t most = t->count < t->o.batch_size ? t->count : t->o.batch_size;
+    EK_TRY(ek_backend_new_cpu(&t->backend, ek_useful_threads(t->o.threads, val ? t->count : most)));
     EK_TRY(ek_batch_arrays_new(&t->arrays, most));
     EK_TRY(ek_plan_new(&t->program, t->net,
                        &(ek_plan_request){.mode = EK_TRAINING,
@@ -177,7 +190,7 @@ static ek_status train_epoch(trainer *t, int epoch)
     if (t->evaluator) {
         const double begin = seconds_now();
         ek_metrics metrics = {0};
-        EK_TRY(ek_evaluator_run(t->evaluator, &metrics));
+        EK_TRY(ek_evaluator_run(t->evaluator, NULL, &metrics));
         event.has_val = true;
         event.val_loss = metrics.loss;
         event.val_accuracy = metrics.accuracy;

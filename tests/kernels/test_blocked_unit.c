@@ -462,15 +462,15 @@ static void check_gather(int size, int live)
     const uint8_t **images = must(calloc((size_t)live, sizeof *images));
     arrays[array_count++].plain = images;
     float *want = floats((size_t)size * LANES);
-    memset(want, 0, (size_t)size * LANES * sizeof *want);
     for (int n = 0; n < live; n++) {
         uint8_t *image = guarded((size_t)size, 1);
         images[n] = image;
-        for (int i = 0; i < size; i++) {
+        for (int i = 0; i < size; i++)
             image[i] = (uint8_t)random_int(0, 255);
-            want[i * LANES + n] = (float)image[i] / 255.0f;
-        }
     }
+    for (int n = 0; n < LANES; n++)
+        for (int i = 0; i < size; i++)
+            want[i * LANES + n] = (float)images[n < live ? n : 0][i] / 255.0f;
     for (int i = 0; i < set_count; i++) {
         float *x = floats((size_t)size * LANES);
         sets[i]->blocked.gather(images, live, size, x);

@@ -58,7 +58,8 @@ typedef struct ek_blocked_kernels {
     void (*softmax_cross_entropy)(int k, const float *logits, const uint8_t *labels, int live, float weight,
                                   double *loss, int *predicted, float *dlogits);
 
-    /* Bytes of up to sixteen images (`live` of them; each `size` long) to [size][16] floats: byte/255. */
+    /* Bytes of up to sixteen images (`live` of them; each `size` long) to [size][16] floats: byte/255.
+     * Dead lanes repeat the first. */
     void (*gather)(const uint8_t *const *images, int live, int64_t size, float *x);
 
     /* value -= rate * gradient. */

@@ -109,16 +109,6 @@ static int columns_index(int columns)
     return columns == 1 ? 1 : columns == 3 ? 2 : columns == 5 ? 3 : 0;
 }
 
-static int min(int a, int b)
-{
-    return a < b ? a : b;
-}
-
-static int max(int a, int b)
-{
-    return a > b ? a : b;
-}
-
 /* Channels cut evenly into tiles of at most EK_TILE: `count` tiles, of `least` channels or, the first `larger` of
  * them, of one more. */
 typedef struct tiling {
@@ -167,15 +157,18 @@ static void pack_backward(const ek_conv *g, const float *weight, float *packed)
     }
 }
 
-/* The taps of one output row or column of the forward map: first valid one, and how many. */
-static int first_tap(int position, int stride, int padding)
-{
-    return max(0, padding - position * stride);
-}
+/* The taps of one row or column: kernel index `first`, `count` of them; the first meets row or column
+ * `at` of the window's array. All zero where none is valid. */
+typedef struct reach {
+    int first, count, at;
+} reach;
 
-static int end_tap(int position, int stride, int padding, int extent, int kernel)
+/* Forward: what output `position` reads of an image of `extent`; taps follow each other in both. */
+static reach reach_forward(int position, int stride, int padding, int kernel, int extent)
 {
-    return min(kernel, extent + padding - position * stride);
+    const int origin = position * stride - padding;
+    const int first = max(0, -origin), end = min(kernel, extent - origin);
+    return first < end ? (reach){first, end - first, origin + first} : (reach){0, 0, 0};
 }
 
 static void conv_forward(const ek_conv *g, const float *packed, const float *bias, const float *x, float *y)
@@ -185,48 +178,38 @@ static void conv_forward(const ek_conv *g, const float *packed, const float *bia
     const size_t y_channel = (size_t)g->p * (size_t)g->q * EK_LANES;
     const ptrdiff_t x_row = (ptrdiff_t)g->w * EK_LANES;
     for (int p = 0; p < g->p; p++) {
-        const int r0 = first_tap(p, g->stride, g->padding);
-        const int rows = max(0, end_tap(p, g->stride, g->padding, g->h, g->r) - r0);
+        const reach rows = reach_forward(p, g->stride, g->padding, g->r, g->h);
         for (int q = 0; q < g->q; q++) {
-            const int s0 = first_tap(q, g->stride, g->padding);
-            const int columns = max(0, end_tap(q, g->stride, g->padding, g->w, g->s) - s0);
-            const int row = p * g->stride - g->padding + r0, column = q * g->stride - g->padding + s0;
-            const float *window = x + row * x_row + (ptrdiff_t)column * EK_LANES;
-            point_function *const *points = forward_points[columns == g->s ? columns_index(columns) : 0];
+            const reach columns = reach_forward(q, g->stride, g->padding, g->s, g->w);
+            const float *window = x + rows.at * x_row + (ptrdiff_t)columns.at * EK_LANES;
+            point_function *const *points = forward_points[columns.count == g->s ? columns_index(g->s) : 0];
             float *out = y + ((size_t)p * (size_t)g->q + (size_t)q) * EK_LANES;
             for (int tile = 0, k0 = 0, T; tile < tiles.count; tile++, k0 += T) {
                 T = tile_size(tiles, tile);
-                const taps n = {.channels = g->c,
-                                .rows = rows,
-                                .columns = columns,
+                const taps n = {.channels = columns.count ? g->c : 0,
+                                .rows = rows.count,
+                                .columns = columns.count,
                                 .weight_channel = (ptrdiff_t)g->r * g->s * T,
                                 .weight_row = (ptrdiff_t)g->s * T,
                                 .weight_column = T,
                                 .window_channel = g->h * x_row,
                                 .window_row = x_row};
-                const float *weight =
-                    packed + (size_t)k0 * tap_floats + ((size_t)r0 * (size_t)g->s + (size_t)s0) * (size_t)T;
+                const float *weight = packed + (size_t)k0 * tap_floats +
+                                      ((size_t)rows.first * (size_t)g->s + (size_t)columns.first) * (size_t)T;
                 points[T - 1](&n, weight, window, bias ? bias + k0 : NULL, out + (size_t)k0 * y_channel, y_channel);
             }
         }
     }
 }
 
-/* The taps that reach one row or column of dx: kernel index `first`, every `stride`-th, `count` of them; the first
- * meets output index `output`, each further one the output before. */
-typedef struct reach {
-    int first, count, output;
-} reach;
-
-static reach reach_of(int position, int stride, int padding, int kernel, int outputs)
+/* Backward: which of `outputs` read position `position` of dx; taps `stride` apart meet outputs one before the other. */
+static reach reach_backward(int position, int stride, int padding, int kernel, int outputs)
 {
-    const int at = position + padding;
-    const int lowest = max(0, at - (outputs - 1) * stride);
-    const int first = lowest + ((at - lowest) % stride);
-    const int last = min(kernel - 1, at);
-    if (first > last)
-        return (reach){0, 0, 0};
-    return (reach){first, (last - first) / stride + 1, (at - first) / stride};
+    const int origin = position + padding;
+    const int lowest = max(0, origin - (outputs - 1) * stride);
+    const int first = lowest + ((origin - lowest) % stride);
+    const int last = min(kernel - 1, origin);
+    return first <= last ? (reach){first, (last - first) / stride + 1, (origin - first) / stride} : (reach){0, 0, 0};
 }
 
 static void conv_backward_data(const ek_conv *g, const float *packed, const float *dy, float *dx)
@@ -236,12 +219,12 @@ static void conv_backward_data(const ek_conv *g, const float *packed, const floa
     const size_t dx_channel = (size_t)g->h * (size_t)g->w * EK_LANES;
     const ptrdiff_t dy_row = (ptrdiff_t)g->q * EK_LANES;
     for (int h = 0; h < g->h; h++) {
-        const reach rows = reach_of(h, g->stride, g->padding, g->r, g->p);
+        const reach rows = reach_backward(h, g->stride, g->padding, g->r, g->p);
         for (int w = 0; w < g->w; w++) {
-            const reach columns = reach_of(w, g->stride, g->padding, g->s, g->q);
+            const reach columns = reach_backward(w, g->stride, g->padding, g->s, g->q);
             const bool whole = columns.count == g->s && g->stride == 1;
             point_function *const *points = backward_points[whole ? columns_index(g->s) : 0];
-            const float *window = dy + rows.output * dy_row + (ptrdiff_t)columns.output * EK_LANES;
+            const float *window = dy + rows.at * dy_row + (ptrdiff_t)columns.at * EK_LANES;
             float *out = dx + ((size_t)h * (size_t)g->w + (size_t)w) * EK_LANES;
             for (int tile = 0, c0 = 0, T; tile < tiles.count; tile++, c0 += T) {
                 T = tile_size(tiles, tile);

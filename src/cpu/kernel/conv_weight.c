@@ -4,7 +4,7 @@
  *
  * Convolution: lanes are multiplied and summed over the plane, and added up across lanes once at the end:
  *     acc[k][j] += dy[k] * x[column j]      K rows x J columns of accumulators, one native register each
- * Columns are neighbouring taps of a kernel row, or neighbouring input channels where the kernel is one column wide.
+ * Columns are neighbouring taps of a kernel row, or neighbouring input channels where the kernel is 1x1.
  * Sums run over p, q in order for each lane, whatever K, J and the width of a register: same bits everywhere. Rows of
  * the plane are taken in bands that fit in the first-level cache; between bands accumulators rest in scratch.
  *
@@ -13,16 +13,6 @@
 #include "cpu/kernel/blocked.h"
 #include "cpu/kernel/name.h"
 #include "cpu/kernel/simd.h"
-
-static int min(int a, int b)
-{
-    return a < b ? a : b;
-}
-
-static int max(int a, int b)
-{
-    return a > b ? a : b;
-}
 
 /* A run of positions of one band for K output channels and J columns. Strides in floats. */
 typedef struct run {
@@ -251,7 +241,7 @@ static void conv_backward_weight(const ek_conv *g, const float *x, const float *
         dbias[k] = sum_of_plane(dy + (size_t)k * plane * EK_LANES, plane);
 }
 
-/* Four samples' worth of four features, from columns to rows. */
+/* Sixteen features of sixteen samples at a time, from columns to rows. */
 static void rows_from_block(int features, const float *x, int64_t samples, int64_t n0, float *rows)
 {
     for (int f0 = 0; f0 < features; f0 += EK_LANES) {

@@ -89,14 +89,15 @@ EK_INLINE centre centre_at(ek_v16 high, int64_t m, const float *x)
 }
 
 /* sqrt is exact on every machine; a lane at a time, once per sample. A constant sample with eps 0 has nothing to
- * scale: 0, so that y is beta and not 0/0. */
+ * scale: 0, so that y is beta and not 0/0. A variance beyond float's range (values from about 1e19) becomes NaN,
+ * which the loss shows, and not silently 0. */
 static ek_v16 rstd_of(ek_v16 variance, float eps)
 {
     float lanes[EK_LANES];
     ek_store(lanes, variance);
     for (int i = 0; i < EK_LANES; i++) {
         const double spread = (double)lanes[i] + (double)eps;
-        lanes[i] = spread == 0 ? 0.0f : (float)(1.0 / sqrt(spread));
+        lanes[i] = !isfinite(spread) ? NAN : spread == 0 ? 0.0f : (float)(1.0 / sqrt(spread));
     }
     return ek_load(lanes);
 }
@@ -222,25 +223,21 @@ static void transpose_bytes(const uint8_t *const *images, int64_t at, uint8_t ou
 
 static void gather(const uint8_t *const *images, int live, int64_t size, float *x)
 {
-    /* Dead lanes read the first image, and are cleared. */
-    const uint8_t *all[EK_LANES];
-    float lanes[EK_LANES];
-    for (int i = 0; i < EK_LANES; i++) {
+    const uint8_t *all[EK_LANES]; /* dead lanes repeat the first image */
+    for (int i = 0; i < EK_LANES; i++)
         all[i] = images[i < live ? i : 0];
-        lanes[i] = i < live ? 1.0f : 0.0f;
-    }
-    const ek_v16 alive = ek_load(lanes), white = ek_set(255.0f);
+    const ek_v16 white = ek_set(255.0f);
     uint8_t bytes[EK_LANES][EK_LANES];
     int64_t i = 0;
     for (; i + EK_LANES <= size; i += EK_LANES) {
         transpose_bytes(all, i, bytes);
         for (int j = 0; j < EK_LANES; j++)
-            ek_store(x + (size_t)(i + j) * EK_LANES, ek_mul(ek_div(ek_bytes(bytes[j]), white), alive));
+            ek_store(x + (size_t)(i + j) * EK_LANES, ek_div(ek_bytes(bytes[j]), white));
     }
     for (; i < size; i++) {
         for (int j = 0; j < EK_LANES; j++)
             bytes[0][j] = all[j][i];
-        ek_store(x + (size_t)i * EK_LANES, ek_mul(ek_div(ek_bytes(bytes[0]), white), alive));
+        ek_store(x + (size_t)i * EK_LANES, ek_div(ek_bytes(bytes[0]), white));
     }
 }
 

@@ -18,6 +18,8 @@
 #ifndef EK_CPU_KERNEL_SIMD_H
 #define EK_CPU_KERNEL_SIMD_H
 
+#include "op/op.h"
+
 #include <stdint.h>
 #include <string.h>
 
@@ -161,6 +163,9 @@ EK_INLINE ek_part ek_part_bytes(const uint8_t *p) { return (ek_part){p[0], p[1],
 #endif
 #endif
 
+EK_INLINE int min(int a, int b) { return a < b ? a : b; }
+EK_INLINE int max(int a, int b) { return a > b ? a : b; }
+
 /* Keeps a loaded part in a register: without it GCC folds the load into each multiply-add that uses it, and twice
  * the loads cost more than the multiply-adds. */
 EK_INLINE ek_part ek_part_keep(ek_part x)
@@ -173,7 +178,7 @@ EK_INLINE ek_part ek_part_keep(ek_part x)
     return x;
 }
 
-enum { EK_LANES = 16, EK_PART = EK_LANES / EK_PARTS };
+enum { EK_PART = EK_LANES / EK_PARTS }; /* lanes of a part */
 
 /* Applying a part's word to all parts. Separate members, never an array: GCC keeps members in registers, while it
  * keeps an array of vectors in memory. */
