@@ -17,9 +17,9 @@ static ek_net *build(const ek_safetensors *file, const char *name, const char *t
     assert_non_null(net);
     if (golden_is(text, "conv2d")) {
         ek_net_conv2d_options options = {.kernel = golden_int(text, "kernel"),
-                                     .padding = golden_int(text, "padding"),
-                                     .stride = golden_int(text, "stride"),
-                                     .no_bias = !golden_int(text, "bias")};
+                                         .padding = golden_int(text, "padding"),
+                                         .stride = golden_int(text, "stride"),
+                                         .no_bias = !golden_int(text, "bias")};
         GOLDEN_OK(ek_net_conv2d(net, (int)y->dim[1], &options));
     } else if (golden_is(text, "linear")) {
         GOLDEN_OK(ek_net_flatten(net));

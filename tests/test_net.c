@@ -150,11 +150,11 @@ static void test_options(void **state)
     ek_net *net = ek_net_new(2, 3, 4);
     ek_net_batchnorm(net, NULL);
     ek_net_batchnorm(net, &(ek_net_batchnorm_options){.eps = EK_EPS_ZERO,
-                                                  .momentum = EK_MOMENTUM_CUMULATIVE,
-                                                  .moving_variance = EK_MOVING_POPULATION,
-                                                  .use_moving = true,
-                                                  .hold_moving = true,
-                                                  .hold_affine = true});
+                                                      .momentum = EK_MOMENTUM_CUMULATIVE,
+                                                      .moving_variance = EK_MOVING_POPULATION,
+                                                      .use_moving = true,
+                                                      .hold_moving = true,
+                                                      .hold_affine = true});
     ek_net_batchnorm(net, &(ek_net_batchnorm_options){.no_affine = true, .no_tracking = true});
     ek_net_layernorm(net, NULL);
     ek_net_layernorm(net, &(ek_net_layernorm_options){.eps = 0.5f, .no_affine = true});
@@ -446,7 +446,8 @@ static void test_shape_errors(void **state)
         "input 6 4 4", ek_net_conv2d(net, 5, &(ek_net_conv2d_options){.kernel = 5}), EK_ERR_SHAPE,
         "layer 0 (conv2d): kernel 5 does not fit its input of 6x4x4; make the kernel smaller or add padding");
     EXPECT_FAILURE(
-        "input 6 9 1\nsigmoid", ek_net_conv2d(net, 5, &(ek_net_conv2d_options){.kernel = 6, .padding = 2}), EK_ERR_SHAPE,
+        "input 6 9 1\nsigmoid", ek_net_conv2d(net, 5, &(ek_net_conv2d_options){.kernel = 6, .padding = 2}),
+        EK_ERR_SHAPE,
         "layer 1 (conv2d): kernel 6 does not fit its input of 6x9x1 padded by 2; make the kernel smaller or "
         "add padding");
     EXPECT_FAILURE(
@@ -464,9 +465,9 @@ static void test_shape_errors(void **state)
     EXPECT_FAILURE(
         "input 1 1024 1024", ek_net_conv2d(net, 129, NULL), EK_ERR_SHAPE,
         "layer 0 (conv2d): its output of 129x1024x1024 is too large; a sample has at most 134217728 values");
-    EXPECT_FAILURE("input 65536 1 1",
-                   ek_net_conv2d(net, 65536, &(ek_net_conv2d_options){.kernel = 65536, .padding = 65536}), EK_ERR_SHAPE,
-                   "layer 0 (conv2d): its weight would have more than 1073741824 values; make the layer smaller");
+    EXPECT_FAILURE(
+        "input 65536 1 1", ek_net_conv2d(net, 65536, &(ek_net_conv2d_options){.kernel = 65536, .padding = 65536}),
+        EK_ERR_SHAPE, "layer 0 (conv2d): its weight would have more than 1073741824 values; make the layer smaller");
     EXPECT_FAILURE("input 16385 1 1\nflatten", ek_net_linear(net, 65536, NULL), EK_ERR_SHAPE,
                    "layer 1 (linear): its weight would have more than 1073741824 values; make the layer smaller");
     ek_net *net = ek_net_parse("input 16384 1 1\nflatten\nlinear 65536", NULL); /* just fits */
