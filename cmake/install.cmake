@@ -31,6 +31,6 @@ endforeach()
 set(at "@") # so that the first pass over the template leaves @prefix@ to the second
 list(JOIN static_libs " " pc_static_libs)
 configure_file(cmake/evenkeel.pc.in evenkeel.pc.in @ONLY)
-install(CODE "set(prefix \"\${CMAKE_INSTALL_PREFIX}\")
+install(CODE "get_filename_component(prefix \"\${CMAKE_INSTALL_PREFIX}\" ABSOLUTE)
     configure_file(\"${PROJECT_BINARY_DIR}/evenkeel.pc.in\" \"${PROJECT_BINARY_DIR}/evenkeel.pc\" @ONLY)")
 install(FILES ${PROJECT_BINARY_DIR}/evenkeel.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

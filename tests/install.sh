@@ -26,6 +26,12 @@ LD_LIBRARY_PATH=$(dirname "$(find "$prefix" -name libevenkeel.so)")
 export PKG_CONFIG_PATH LD_LIBRARY_PATH
 version=$(pkg-config --modversion evenkeel)
 
+relative_prefix() # the pkg-config file names the whole path all the same
+{
+    mkdir elsewhere && cd elsewhere && cmake --install "$BUILD" --prefix relative &&
+        grep -qx "prefix=$PWD/relative" "$(find relative -name evenkeel.pc)"
+}
+
 linked_to_it() { readelf -d "$1" | grep -q 'NEEDED.*libevenkeel'; }
 not_linked_to_it() { readelf -d "$1" | grep -q NEEDED && ! linked_to_it "$1"; }
 
@@ -45,6 +51,7 @@ attempt "CMake package: shared runs" build/consumer "$version"
 attempt "CMake package: shared is shared" linked_to_it build/consumer
 attempt "CMake package: static runs" build/consumer-static "$version"
 attempt "CMake package: static is static" not_linked_to_it build/consumer-static
+attempt "a relative prefix" eval '(relative_prefix)'
 if [ -x "$EVENKEEL" ]; then
     attempt "the installed command runs" sh -c '"$1" --version | grep -q "$2"' - "$prefix/bin/evenkeel" "$version"
 fi
