@@ -82,6 +82,7 @@ int cli_finish(const cli_command *self, int status);
 
 /* Text from files, on one line and without what could steer a terminal. */
 void cli_put_text(const char *text);
+void cli_put(const char *text, size_t size);
 
 /* Values as JSON on standard output; what is not finite becomes null, what is not UTF-8 U+FFFD. */
 void cli_json_string(const char *text);

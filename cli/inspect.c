@@ -108,12 +108,13 @@ static void print_notes(const inspection *n)
         fputs(first ? "\n" : "", stdout);
         cli_put_text(key);
         printf("%*s  ", (int)strlen(key) < 16 ? 16 - (int)strlen(key) : 0, "");
-        for (; *value; value += strcspn(value, "\n") + (strchr(value, '\n') != NULL)) {
-            char line[256];
-            snprintf(line, sizeof line, "%.*s", (int)strcspn(value, "\n"), value);
-            cli_put_text(line);
-            if (strchr(value, '\n'))
+        for (size_t length; *value; value += length) {
+            length = strcspn(value, "\n");
+            cli_put(value, length);
+            if (value[length]) {
                 fputs(", ", stdout);
+                length++;
+            }
         }
         putchar('\n');
         first = false;
@@ -286,6 +287,8 @@ int cli_inspect(const cli_command *self, int argc, char **argv)
     int status = cli_parse(self, options, argc, argv);
     if (status != CLI_GO)
         return status;
+    if (n.plan && (n.json || n.layer >= 0))
+        return cli_usage(self, "--plan goes with neither --json nor --layer");
     n.net = cli_model_open(self, n.model, n.net_name);
     if (!n.net)
         return CLI_FAILED;

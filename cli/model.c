@@ -76,7 +76,10 @@ ek_net *cli_net_open(const cli_command *self, const char *name)
     }
     if (net && ek_net_tensor_count(net) > 0)
         return net;
-    cli_fail(self, "%s", net && !ek_net_layer_count(net) ? "a net without layers" : ek_error());
+    if (net)
+        cli_fail(self, "%s: a net without %s", name, ek_net_layer_count(net) ? "parameters" : "layers");
+    else
+        cli_fail(self, "%s", ek_error());
     ek_net_free(net);
     return NULL;
 }

@@ -18,12 +18,40 @@
 
 /* ---- Messages ------------------------------------------------------------------------------------------------- */
 
-/* File names and file contents reach messages: one line stays one line, and no byte steers the terminal. */
+/* Length of the UTF-8 sequence at `text`, 0 when it is none (RFC 3629: shortest form, no surrogates). */
+static int utf8_length(const unsigned char *text, size_t size)
+{
+    const unsigned char lead = text[0];
+    const int length = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
+    if ((size_t)length > size)
+        return 0;
+    for (int i = 1; i < length; i++)
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+    const bool wrong = (lead == 0xe0 && text[1] < 0xa0) || (lead == 0xed && text[1] > 0x9f) ||
+                       (lead == 0xf0 && text[1] < 0x90) || (lead == 0xf4 && text[1] > 0x8f);
+    return wrong ? 0 : length;
+}
+
+/* Whether the character at `text`, `length` long or 0 for a byte that is none, could steer a terminal: the control
+ * characters below U+0020 and from U+007F to U+009F, and the bare bytes of the latter. */
+static bool steers(const unsigned char *text, int length)
+{
+    return *text < 0x20 || (*text >= 0x7f && *text < 0xa0) || (length == 2 && *text == 0xc2 && text[1] < 0xa0);
+}
+
+/* File names and file contents reach messages: one line stays one line, and nothing steers the terminal. */
 static void make_plain(char *text)
 {
-    for (; *text; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            *text = '?';
+    unsigned char *at = (unsigned char *)text;
+    for (size_t left = strlen(text); left > 0;) {
+        const int length = utf8_length(at, left);
+        const size_t bytes = length ? (size_t)length : 1;
+        if (steers(at, length))
+            memset(at, '?', bytes);
+        at += bytes;
+        left -= bytes;
+    }
 }
 
 static void say(const cli_command *self, const char *before, const char *format, va_list arguments)
@@ -80,34 +108,35 @@ int cli_finish(const cli_command *self, int status)
 
 /* ---- Text and JSON -------------------------------------------------------------------------------------------- */
 
-void cli_put_text(const char *text)
+void cli_put(const char *text, size_t size)
 {
-    for (; *text; text++)
-        putchar((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text);
+    const unsigned char *at = (const unsigned char *)text;
+    for (const unsigned char *end = at + size; at < end;) {
+        const int length = utf8_length(at, (size_t)(end - at));
+        const int bytes = length ? length : 1;
+        if (steers(at, length))
+            printf("%.*s", bytes, "??");
+        else
+            fwrite(at, 1, (size_t)bytes, stdout);
+        at += bytes;
+    }
 }
 
-/* Length of the UTF-8 sequence at `text`, 0 when it is none (RFC 3629: shortest form, no surrogates). */
-static int utf8_length(const unsigned char *text)
+void cli_put_text(const char *text)
 {
-    const unsigned char lead = text[0];
-    const int length = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
-    for (int i = 1; i < length; i++)
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    const bool wrong = (lead == 0xe0 && text[1] < 0xa0) || (lead == 0xed && text[1] > 0x9f) ||
-                       (lead == 0xf0 && text[1] < 0x90) || (lead == 0xf4 && text[1] > 0x8f);
-    return wrong ? 0 : length;
+    cli_put(text, strlen(text));
 }
 
 void cli_json_string(const char *text)
 {
     putchar('"');
-    for (const unsigned char *at = (const unsigned char *)text; *at;) {
-        const int length = utf8_length(at);
+    const unsigned char *at = (const unsigned char *)text;
+    for (const unsigned char *end = at + strlen(text); at < end;) {
+        const int length = utf8_length(at, (size_t)(end - at));
         if (length == 0)
             fputs("\\ufffd", stdout);
-        else if (*at < 0x20)
-            printf("\\u%04x", *at);
+        else if (steers(at, length))
+            printf("\\u%04x", length == 2 ? at[1] : at[0]);
         else if (*at == '"' || *at == '\\')
             printf("\\%c", *at);
         else

@@ -14,15 +14,32 @@ const char *ek_error(void)
     return message;
 }
 
+/* Bytes of the UTF-8 sequence at `text`, 0 where none begins. */
+static int sequence_length(const unsigned char *text)
+{
+    int length = *text < 0x80 ? 1 : *text < 0xc2 ? 0 : *text < 0xe0 ? 2 : *text < 0xf0 ? 3 : *text < 0xf5 ? 4 : 0;
+    for (int i = 1; i < length; i++)
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+    return length;
+}
+
 /* Marks a text that did not fit, and keeps the promise of one line: a name from a hostile file must not move a
- * terminal's cursor either. */
+ * terminal's cursor either. Terminals obey U+0080 to U+009F too, some of them the bare bytes. */
 static void finish_message(int length)
 {
     if (length >= MESSAGE_SIZE)
         memcpy(message + MESSAGE_SIZE - 4, "...", 4);
-    for (char *c = message; *c; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+    for (unsigned char *c = (unsigned char *)message; *c;) {
+        int bytes = sequence_length(c);
+        if (*c < 0x20 || *c == 0x7f)
             *c = ' ';
+        else if (bytes == 0 && *c < 0xa0)
+            *c = '?';
+        else if (bytes == 2 && c[0] == 0xc2 && c[1] < 0xa0)
+            c[0] = c[1] = '?';
+        c += bytes ? bytes : 1;
+    }
 }
 
 ek_status ek_fail(ek_status status, const char *format, ...)

@@ -39,6 +39,10 @@ printf 'input 1 28 28\nflatten\nliner 10\n' >wrong.net
 fails "a net's text with an error names line and column" 1 "wrong.net:3:1" $train --net wrong.net
 printf 'input 1 28 28\n\0flatten\n' >zero.net
 fails "a net's text with a zero byte" 1 "zero.net: not a net's text" $train --net zero.net
+printf 'input 1 28 28\nflatten\n' >poor.net
+fails "a net without parameters" 1 "poor.net: a net without parameters$" $train --net poor.net
+printf 'input 1 28 28\n' >bare.net
+fails "a net without layers" 1 "bare.net: .*layer" $train --net bare.net
 fails "a mistyped net" 1 "neither a net nor a file 'bnlenet'; did you mean 'bn-lenet'\?" $train --net bnlenet
 fails "an unknown net" 1 "neither a net nor a file 'resnet-9000'; built in are lenet" $train --net resnet-9000
 fails "a folder for a net" 1 "^evenkeel train: tiny: " $train --net tiny
@@ -97,4 +101,28 @@ same "a row for each of six channels" 6 "$(grep -Ec '^ +[0-5]( +-?[0-9][0-9.e-]*
 passes "inspect --layer of weights" "^    0  weight +150 " "$EVENKEEL" inspect model.safetensors --layer 0
 passes "inspect --layer without parameters" "^layer 2: sigmoid" "$EVENKEEL" inspect model.safetensors --layer 2
 fails "no such layer" 1 "has layers 0 to 15$" "$EVENKEEL" inspect model.safetensors --layer 16
+passes "inspect --plan" "^training, batches of 32$" "$EVENKEEL" inspect model.safetensors --plan 32
+same "which tells the memory in the end" 1 "$(tail -n 1 out | grep -Ec '[0-9] MiB')"
+fails "a plan of no images" 2 "^evenkeel inspect: --plan" "$EVENKEEL" inspect model.safetensors --plan 0
+for other in --json "--layer 0"; do
+    fails "--plan with $other" 2 "--plan goes with neither --json nor --layer$" \
+        "$EVENKEEL" inspect model.safetensors --plan 8 $other
+done
+
+# Notes may hold anything: what steers a terminal is not printed (U+009B is a terminal's CSI), the rest is.
+python3 - <<'END'
+import json
+data = open("model.safetensors", "rb").read()
+size = int.from_bytes(data[:8], "little")
+header = json.loads(data[8:8 + size])
+header["__metadata__"]["evenkeel.note.evil"] = "a\x1b[31mb\u009b31mc\x7fd\u0080e"
+header["__metadata__"]["evenkeel.note.long"] = 300 * "\u00e9"
+text = json.dumps(header).encode()
+text += b" " * (-len(text) % 8)
+open("steering.safetensors", "wb").write(len(text).to_bytes(8, "little") + text + data[8 + size:])
+END
+passes "inspect of notes that steer" "^evil +a\?\[31mb\?\?31mc\?d\?\?e$" \
+    "$EVENKEEL" inspect steering.safetensors
+same "long notes are printed whole" 300 "$(awk '$1 == "long" {print $2}' out | grep -o 'é' | wc -l)"
+fails "a file name that steers" 1 "gone\?b\?\?c : cannot" "$EVENKEEL" inspect "$(printf 'gone\233b\302\233c\033')"
 finish
