@@ -113,9 +113,9 @@ static ek_status look_at_target(const char *path, char target[PATH_MAX], mode_t 
     return EK_OK;
 }
 
-/* Creates "TARGET.tmp-XXXXXX" under a name that is free. Not mkstemp: its mode is 0600, and the umask cannot be read
- * without changing it under other threads. */
-static ek_status create_temporary(ek_file_writer *writer)
+/* Creates "TARGET.tmp-XXXXXX" under a name that is free. Not mkstemp: its mode is 0600, and the umask, which a new
+ * file's mode follows, cannot be read without changing it under other threads. */
+static ek_status create_temporary(ek_file_writer *writer, mode_t mode)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyz234567"; /* 32 */
     size_t length = strlen(writer->target);
@@ -130,7 +130,7 @@ static ek_status create_temporary(ek_file_writer *writer)
         memcpy(writer->temporary + length, ".tmp-", 5);
         for (size_t i = 0; i < sizeof random; i++)
             writer->temporary[length + 5 + i] = letters[random[i] % 32];
-        writer->fd = open(writer->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        writer->fd = open(writer->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
         if (writer->fd >= 0 || errno != EEXIST)
             break;
     }
@@ -153,7 +153,7 @@ static ek_status open_writer(ek_file_writer *writer)
         writer->fd = open(target, O_WRONLY | O_CLOEXEC);
         return writer->fd >= 0 ? EK_OK : cannot_write(writer->path, errno);
     }
-    EK_TRY(create_temporary(writer));
+    EK_TRY(create_temporary(writer, mode ? 0600 : 0666)); /* what replaces a private file is never open to others */
     if (mode && fchmod(writer->fd, mode & 0777))
         return cannot_write(writer->path, errno);
     return EK_OK;
