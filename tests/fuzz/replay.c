@@ -43,13 +43,17 @@ int main(int argc, char **argv)
         return 1;
     }
     bool fine = true;
+    int inputs = 0;
     for (struct dirent *entry; (entry = readdir(corpus));) {
         if (entry->d_name[0] == '.')
             continue;
         bool read = replay(entry->d_name);
         printf("%s %s\n", read ? "ok" : "not ok", entry->d_name);
         fine = fine && read;
+        inputs++;
     }
     closedir(corpus);
-    return fine ? 0 : 1;
+    if (inputs == 0)
+        printf("not ok %s: an empty corpus\n", folder);
+    return fine && inputs > 0 ? 0 : 1;
 }
