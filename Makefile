@@ -63,11 +63,12 @@ format: ## rewrite the C sources the way clang-format wants them
 	@tools/setup ci
 	@clang-format-14 -i $$(git ls-files '*.c' '*.h')
 
-install: all ## install into PREFIX (/usr/local), below DESTDIR
+install: ## install into PREFIX (/usr/local), below DESTDIR; builds where nothing is built: root need not
+	@test -f $(BUILD)/cmake_install.cmake || $(MAKE) all
 	@cmake --install $(BUILD) --prefix $(PREFIX)
 
-clean: ## remove build/
-	@rm -rf build
+clean: ## remove build/, or BUILD
+	@rm -rf $(BUILD)
 
 list: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
