@@ -9,8 +9,14 @@ python3 "$here/make_idx.py" packed --train 40 --test 20 --gzip
 passes "info" "^train +40 images 1x28x28, 10 classes" "$EVENKEEL" data info tiny
 same "images of each class" "3 4 2" "$(awk '$1 == 3 {print $1, $2, $3}' out)"
 digests=$(grep -o 'sha256:.*' out)
-passes "info of packed files" "^test +20 images" "$EVENKEEL" data info packed
-same "packed or not, the same content" "$digests" "$(grep -o 'sha256:.*' out)"
+run "$EVENKEEL" data info packed
+grep -q "without zlib" err && zlib= || zlib=yes
+if [ "$zlib" ]; then
+    passes "info of packed files" "^test +20 images" "$EVENKEEL" data info packed
+    same "packed or not, the same content" "$digests" "$(grep -o 'sha256:.*' out)"
+else
+    echo "SKIP: packed files: this build has no zlib"
+fi
 fails "info of nothing" 1 "^evenkeel data info: .*gone" "$EVENKEEL" data info ./gone
 fails "info of an empty folder" 1 "^evenkeel data info: " "$EVENKEEL" data info "$(mkdir empty && echo empty)"
 fails "fetch of an unknown set" 1 "^evenkeel data fetch: .*imagenet" "$EVENKEEL" data fetch imagenet
@@ -59,12 +65,14 @@ lie_packed() # NAME FILE: the new content on standard input
     cat >"bad/$2"
     fails "$1" 1 "^evenkeel data info: .*$2" "$EVENKEEL" data info bad
 }
-head -c 4000 packed/$images.gz | lie_packed "truncated gzip" $images.gz
-{ head -c 3000 packed/$images.gz; printf '\0\1\2\3\4\5\6\7'; tail -c +3009 packed/$images.gz; } |
-    lie_packed "damaged gzip" $images.gz
-{ cat packed/$images.gz; echo more; } | lie_packed "bytes behind the gzip" $images.gz
-printf '\037\213not gzip' | lie_packed "gzip in name alone" $images.gz
-head -c 100000000 /dev/zero | gzip -1 | lie_packed "a hundred megabytes of zeros" $images.gz
+if [ "$zlib" ]; then
+    head -c 4000 packed/$images.gz | lie_packed "truncated gzip" $images.gz
+    { head -c 3000 packed/$images.gz; printf '\0\1\2\3\4\5\6\7'; tail -c +3009 packed/$images.gz; } |
+        lie_packed "damaged gzip" $images.gz
+    { cat packed/$images.gz; echo more; } | lie_packed "bytes behind the gzip" $images.gz
+    printf '\037\213not gzip' | lie_packed "gzip in name alone" $images.gz
+    head -c 100000000 /dev/zero | gzip -1 | lie_packed "a hundred megabytes of zeros" $images.gz
+fi
 
 rm -rf bad && cp -r tiny bad && rm bad/$labels
 fails "labels missing" 1 "train-labels" "$EVENKEEL" data info bad

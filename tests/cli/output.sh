@@ -7,6 +7,8 @@ python3 "$here/make_idx.py" tiny --train 64 --test 20
 train="$EVENKEEL train --data tiny --batch-size 32 --epochs 2"
 $train --out model.safetensors --quiet || exit 1
 mkdir folder
+"$EVENKEEL" data show tiny -o probe.png 2>&1 | grep -q "without libpng" && png= || png=yes
+[ "$png" ] || echo "SKIP: pictures that cannot be written: this build has no libpng"
 
 # ---- Files
 
@@ -29,7 +31,7 @@ if $user true 2>/dev/null; then
     fails "--out in a folder that may not be written" 1 "locked/m: .*Permission denied" $user $train --out locked/m
     fails "--out is a file that may not be written" 1 "locked/old: .*Permission denied" $user $train --out locked/old
     same "which is as it was" kept "$(cat locked/old)"
-    fails "a picture where none may be written" 1 "locked/p.png: .*Permission denied" \
+    [ -z "$png" ] || fails "a picture where none may be written" 1 "locked/p.png: .*Permission denied" \
         $user "$EVENKEEL" data show tiny -o locked/p.png
     chmod 755 locked
 else
@@ -43,7 +45,7 @@ report "as it was" "$(cmp model.safetensors old.safetensors 2>&1)"
 mkdir small
 if [ "$(id -u)" -eq 0 ] && mount -t tmpfs -o size=64k none small 2>/dev/null; then
     fails "--out on a disk that is too small" 1 "small/m: .*No space left" $train --out small/m
-    fails "a picture on a disk that is too small" 1 "small/p.png: .*No space left" \
+    [ -z "$png" ] || fails "a picture on a disk that is too small" 1 "small/p.png: .*No space left" \
         "$EVENKEEL" data show tiny --count 60 -o small/p.png
     absent "nothing half-written on it" "small/*"
     umount small
