@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 #include "data/dataset.h"
+#include "scratch.h"
 
 #include <dirent.h>
 #include <setjmp.h>
@@ -21,7 +22,7 @@
 #include <zlib.h>
 #endif
 
-static char folder[] = "/tmp/ek-test-data-XXXXXX";
+static char folder[SCRATCH_SIZE];
 static int open_files; /* before a test */
 
 static inline int entries(const char *path)
@@ -40,9 +41,8 @@ static inline int enter_folder(void **state)
 {
     (void)state;
     open_files = entries("/proc/self/fd");
-    strcpy(strrchr(folder, '-'), "-XXXXXX");
     umask(022);
-    if (!mkdtemp(folder) || chdir(folder))
+    if (!mkdtemp(scratch_template(folder, "data")) || chdir(folder))
         return -1;
     unsetenv("EVENKEEL_DATA");
     unsetenv("XDG_CACHE_HOME");
@@ -52,7 +52,7 @@ static inline int enter_folder(void **state)
 static inline int leave_folder(void **state)
 {
     (void)state;
-    char command[128];
+    char command[SCRATCH_SIZE + 16];
     snprintf(command, sizeof command, "rm -rf '%s'", folder);
     assert_int_equal(entries("/proc/self/fd"), open_files);
     return chdir("/") == 0 && system(command) == 0 ? 0 : -1;

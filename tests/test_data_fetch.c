@@ -16,7 +16,7 @@
 
 /* ---- The server --------------------------------------------------------------------------------------------- */
 
-static char root[] = "/tmp/ek-test-server-XXXXXX";
+static char root[SCRATCH_SIZE];
 static pid_t server;
 static int port;
 static tiny one;
@@ -25,7 +25,7 @@ static char first[64]; /* the first file that a fetch asks for */
 /* Packed files of a small set at ROOT; Fashion-MNIST's own below ROOT/real. */
 static void fill_root(void)
 {
-    char path[256];
+    char path[SCRATCH_SIZE + 64];
     for (int file = 0; file < 4; file++) {
         const bytes *plain = &one.file[file / 2][file % 2];
         bytes packed = gzipped(plain->data, plain->size);
@@ -45,7 +45,7 @@ static int start_server(void **state)
     make_tiny(&one, "one", 1);
     snprintf(first, sizeof first, "%s.gz", ek_known_file_name(EK_SPLIT_TRAIN, EK_IDX_LABELS));
     setenv("no_proxy", "127.0.0.1", 1);
-    if (!mkdtemp(root) || pipe(out))
+    if (!mkdtemp(scratch_template(root, "server")) || pipe(out))
         return -1;
     fill_root();
     server = fork();
@@ -70,7 +70,7 @@ static int start_server(void **state)
 static int stop_server(void **state)
 {
     (void)state;
-    char command[128];
+    char command[SCRATCH_SIZE + 16];
     snprintf(command, sizeof command, "rm -rf '%s'", root);
     return kill(server, SIGTERM) == 0 && waitpid(server, NULL, 0) == server && system(command) == 0 ? 0 : -1;
 }
@@ -78,7 +78,7 @@ static int stop_server(void **state)
 /* Lines of the server's log that begin with `text`; the log is emptied by each test's fetches in a new folder. */
 static int logged(const char *text)
 {
-    char path[256], line[512];
+    char path[SCRATCH_SIZE + 64], line[512];
     int count = 0;
     snprintf(path, sizeof path, "%s/log", root);
     FILE *file = fopen(path, "r");
@@ -91,7 +91,7 @@ static int logged(const char *text)
 
 static int enter(void **state)
 {
-    char path[256];
+    char path[SCRATCH_SIZE + 64];
     snprintf(path, sizeof path, "%s/log", root);
     unlink(path);
     return enter_folder(state);

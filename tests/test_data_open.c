@@ -73,7 +73,7 @@ static void opens_a_folder(void **state)
 static void looks_in_order(void **state)
 {
     (void)state;
-    char path[128];
+    char path[SCRATCH_SIZE + 64];
     put_tiny(&one, ".cache/evenkeel/one");
     snprintf(path, sizeof path, "%s/.cache/evenkeel/one", folder);
     assert_opens(&one, "one", EK_SPLIT_TRAIN, path);
@@ -118,7 +118,7 @@ static void opens_other_names(void **state)
 static void says_where_it_looked(void **state)
 {
     (void)state;
-    char text[256];
+    char text[SCRATCH_SIZE + 256];
     snprintf(text, sizeof text,
              "one: not found in $EVENKEEL_DATA (not set), %s/.cache/evenkeel/one, "
              "/usr/share/datasets/one; get it with `evenkeel data fetch one`",

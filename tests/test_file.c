@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "base/file.h"
 #include "base/memory.h"
+#include "scratch.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -23,7 +24,7 @@
 #include <cmocka.h>
 
 /* Every test runs in an empty folder of its own. */
-static char folder[] = "/tmp/ek-test-file-XXXXXX";
+static char folder[SCRATCH_SIZE];
 
 static int open_files; /* before a test */
 
@@ -42,15 +43,14 @@ static int enter_folder(void **state)
 {
     (void)state;
     open_files = entries("/proc/self/fd");
-    strcpy(strrchr(folder, '-'), "-XXXXXX");
     umask(022);
-    return mkdtemp(folder) && chdir(folder) == 0 ? 0 : -1;
+    return mkdtemp(scratch_template(folder, "file")) && chdir(folder) == 0 ? 0 : -1;
 }
 
 static int leave_folder(void **state)
 {
     (void)state;
-    char command[128];
+    char command[SCRATCH_SIZE + 16];
     snprintf(command, sizeof command, "rm -rf '%s'", folder);
     umount2("disk", MNT_DETACH); /* where a failed test left it */
     bool removed = chdir("/") == 0 && system(command) == 0;
@@ -133,6 +133,8 @@ static void test_refuses_to_read(void **state)
     assert_int_equal(ek_file_read("five", 4, &data, &size), EK_ERR_FORMAT);
     assert_line("five", "more than the 4");
     assert_null(data);
+    assert_int_equal(ek_file_read("a\x9b" "b\xc2\x9b" "c\x1b\xc3\x9b", 4, &data, &size), EK_ERR_NOT_FOUND);
+    assert_line("a?b??c \xc3\x9b", "cannot be opened"); /* nothing that steers a terminal */
     assert_int_equal(ek_file_read("sub", 9, &data, &size), EK_ERR_FORMAT);
     assert_line("sub", "a folder");
     assert_int_equal(ek_file_read("pipe", 9, &data, &size), EK_ERR_FORMAT); /* and does not wait for a writer */

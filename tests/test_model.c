@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "io/safetensors.h"
+#include "scratch.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -20,12 +21,12 @@
 
 #include <cmocka.h>
 
-static char path[] = "/tmp/ek-test-model-XXXXXX";
+static char path[SCRATCH_SIZE];
 
 static int make_path(void **state)
 {
     (void)state;
-    int fd = mkstemp(path);
+    int fd = mkstemp(scratch_template(path, "model"));
     return fd < 0 ? -1 : close(fd);
 }
 

@@ -6,6 +6,7 @@
 #include "io/json.h"
 #include "io/safetensors.h"
 #include "io/values.h"
+#include "scratch.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -336,12 +337,12 @@ static void test_values(void **state)
 
 /* ---- Writing ------------------------------------------------------------------------------------------------ */
 
-static char path[] = "/tmp/ek-test-safetensors-XXXXXX";
+static char path[SCRATCH_SIZE];
 
 static int make_path(void **state)
 {
     (void)state;
-    int fd = mkstemp(path);
+    int fd = mkstemp(scratch_template(path, "safetensors"));
     return fd < 0 ? -1 : close(fd);
 }
 
