@@ -198,7 +198,7 @@ typedef struct ek_net ek_net;
  * when out of memory. */
 EK_API ek_net *ek_net_new(int channels, int height, int width);
 
-/* A built-in net; parameters not yet initialised. NULL with a message for an unknown name. For 1x28x28 samples and
+/* A built-in net. NULL with a message for an unknown name. For 1x28x28 samples and
  * ten classes, from d2l sections 7.6 and 8.5:
  *   "lenet"             conv 6@5x5 - sigmoid - avgpool 2, conv 16@5x5 - sigmoid - avgpool 2, linear 120, 84, 10;
  *                       the first convolution padded by 2
@@ -280,7 +280,8 @@ typedef enum ek_init {
 } ek_init;
 
 /* Sets every parameter and statistic, from counter-based random numbers (Philox4x32-10) keyed by seed, tensor and
- * element: the same on every machine. */
+ * element: the same on every machine. A net that nobody has initialised or loaded is as EK_INIT_XAVIER with seed 0
+ * makes it. */
 EK_API ek_status ek_net_init(ek_net *net, ek_init how, uint64_t seed);
 
 /* A layer as it stands in the net. */
@@ -334,9 +335,10 @@ EK_API const ek_tensor *ek_net_tensor(ek_net *net, int i);
 /* The row named `name`, NULL with a message when there is none. */
 EK_API const ek_tensor *ek_net_tensor_by_name(ek_net *net, const char *name);
 
-/* A net with its weights as one safetensors file: tensors by the names of the table, the net's text and the digest
- * of the data it was trained on in the metadata. Written to a temporary name beside `path`, synced, renamed.
- * EK_ERR_NUMERIC names a tensor that holds NaN or infinity (or a moving variance below 0): such a net is not saved. */
+/* A net with its weights as one safetensors file: tensors by the names of the table, the net's text and its notes
+ * (among them "data.digest", the digest of the data it was last trained on) in the metadata. Written to a temporary
+ * name beside `path`, synced, renamed. EK_ERR_NUMERIC names a tensor that holds NaN or infinity (or a moving variance
+ * below 0): such a net is not saved. */
 EK_API ek_status ek_net_save(ek_net *net, const char *path);
 
 /* The net in a file that ek_net_save wrote; *net is NULL after a failure. Every byte is checked. */
@@ -347,7 +349,8 @@ EK_API ek_status ek_net_load(ek_net **net, const char *path);
  * a failure; the message lists what is missing, left over or misshapen. */
 EK_API ek_status ek_net_load_weights(ek_net *net, const char *path);
 
-/* Free text that travels in the model file's metadata under `key` ("data.digest", "labels", ...). value NULL removes.
+/* Free text that travels in the model file's metadata under `key`. ek_fit sets "data.digest"; the command
+ * adds "data.name", "labels" and the recipe. value NULL removes.
  * The getter returns NULL when there is none; what it returns is valid until the key is set again. */
 EK_API ek_status ek_net_set_note(ek_net *net, const char *key, const char *value);
 EK_API const char *ek_net_note(const ek_net *net, const char *key);

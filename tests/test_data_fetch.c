@@ -321,7 +321,8 @@ static void gives_up_truncated_files(void **state)
 static void gives_up_stalled_mirrors(void **state)
 {
     (void)state;
-    assert_fails(fetch_with("mute stall", (ek_fetch_options){.stall_timeout = 1}), EK_ERR_NETWORK, "not a byte for 1 s");
+    assert_fails(fetch_with("mute stall", (ek_fetch_options){.stall_timeout = 1}), EK_ERR_NETWORK,
+                 "not a byte for 1 s");
     assert_message("/mute/");
     assert_message("/stall/");
     assert_nothing_there(1);

@@ -133,7 +133,11 @@ static void test_refuses_to_read(void **state)
     assert_int_equal(ek_file_read("five", 4, &data, &size), EK_ERR_FORMAT);
     assert_line("five", "more than the 4");
     assert_null(data);
-    assert_int_equal(ek_file_read("a\x9b" "b\xc2\x9b" "c\x1b\xc3\x9b", 4, &data, &size), EK_ERR_NOT_FOUND);
+    assert_int_equal(ek_file_read("a\x9b"
+                                  "b\xc2\x9b"
+                                  "c\x1b\xc3\x9b",
+                                  4, &data, &size),
+                     EK_ERR_NOT_FOUND);
     assert_line("a?b??c \xc3\x9b", "cannot be opened"); /* nothing that steers a terminal */
     assert_int_equal(ek_file_read("sub", 9, &data, &size), EK_ERR_FORMAT);
     assert_line("sub", "a folder");

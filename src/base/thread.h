@@ -12,7 +12,8 @@ typedef struct ek_pool ek_pool;
 
 enum { EK_THREADS_MAX = 1024 };
 
-/* A pool of `threads` (1..EK_THREADS_MAX), the caller of ek_pool_run among them; the others sleep until there is work. */
+/* A pool of `threads` (1..EK_THREADS_MAX), the caller of ek_pool_run among them; the others sleep until there is
+ * work. */
 ek_status ek_pool_new(ek_pool **pool, int threads);
 void ek_pool_free(ek_pool *pool);
 int ek_pool_threads(const ek_pool *pool);

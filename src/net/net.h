@@ -97,7 +97,7 @@ ek_dims ek_net_output(const ek_net *net);
 ek_status ek_net_check(const ek_net *net);
 
 /* The same, and EK_ERR_STATE for a net without layers; else lays out the table of tensors on the first call
- * (trainable tensors start at zero, gamma and moving_var at 1). Every use of a net begins here. */
+ * (parameters start as ek_net_init's with EK_INIT_XAVIER and seed 0). Every use of a net begins here. */
 ek_status ek_net_finish(ek_net *net);
 
 /* Float values of all tensors there are or will be: what ek_net_finish allocates, known without it, so that a reader

@@ -237,7 +237,8 @@ ek_status ek_net_finish(ek_net *net)
         return EK_OK;
     if (net->layer_count == 0)
         return ek_fail(EK_ERR_STATE, "the net has no layers; add some before using it");
-    return lay_out(net);
+    EK_TRY(lay_out(net));
+    return ek_net_init(net, EK_INIT_XAVIER, 0);
 }
 
 /* ---- Reading the table -------------------------------------------------------------------------------------- */

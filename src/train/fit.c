@@ -106,6 +106,7 @@ static ek_status open_trainer(trainer *t, const ek_dataset *val)
                                           .threads = ek_backend_threads(t->backend)}));
     if (val)
         EK_TRY(ek_evaluator_new(&t->evaluator, t->net, val, t->backend, 0));
+    EK_TRY(ek_net_set_note(t->net, "data.digest", *info.digest ? info.digest : NULL));
     if (!t->o.no_shuffle && !(t->order = ek_calloc((size_t)t->count, sizeof *t->order)))
         return EK_ERR_MEMORY;
     return EK_OK;

@@ -202,7 +202,8 @@ static void conv_forward(const ek_conv *g, const float *packed, const float *bia
     }
 }
 
-/* Backward: which of `outputs` read position `position` of dx; taps `stride` apart meet outputs one before the other. */
+/* Backward: which of `outputs` read position `position` of dx; taps `stride` apart meet outputs one before the
+ * other. */
 static reach reach_backward(int position, int stride, int padding, int kernel, int outputs)
 {
     const int origin = position + padding;
