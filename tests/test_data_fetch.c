@@ -7,11 +7,13 @@
 
 #if defined EK_HAVE_CURL && defined EK_HAVE_DIGEST && defined EK_HAVE_ZLIB
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/file.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 /* ---- The server --------------------------------------------------------------------------------------------- */
@@ -37,20 +39,15 @@ static void fill_root(void)
     assert_int_equal(symlink(REAL_FASHION, path), 0);
 }
 
-static int start_server(void **state)
+/* Starts the server; its port, 0 when it did not come up. */
+static int launch(void)
 {
-    (void)state;
     int out[2];
     char line[32] = "";
-    make_tiny(&one, "one", 1);
-    snprintf(first, sizeof first, "%s.gz", ek_known_file_name(EK_SPLIT_TRAIN, EK_IDX_LABELS));
-    setenv("no_proxy", "127.0.0.1", 1);
-    if (!mkdtemp(scratch_template(root, "server")) || pipe(out))
-        return -1;
-    fill_root();
+    if (pipe(out))
+        return 0;
     server = fork();
     if (server == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGTERM); /* a test that crashes leaves no server */
         close(out[0]);
         dup2(out[1], 1);
         close(out[1]);
@@ -58,11 +55,38 @@ static int start_server(void **state)
         _exit(127);
     }
     close(out[1]);
-    ssize_t got = read(out[0], line, sizeof line - 1);
+    const ssize_t got = read(out[0], line, sizeof line - 1);
     close(out[0]);
-    port = atoi(line);
-    if (got > 0 && port > 0)
-        return 0;
+    return got > 0 ? atoi(line) : 0;
+}
+
+/* Whether somebody listens on the port. */
+static bool answers(int at)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)at)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const int s = socket(AF_INET, SOCK_STREAM, 0);
+    const bool yes = at > 0 && s >= 0 && connect(s, (struct sockaddr *)&address, sizeof address) == 0;
+    close(s);
+    return yes;
+}
+
+static int start_server(void **state)
+{
+    (void)state;
+    make_tiny(&one, "one", 1);
+    snprintf(first, sizeof first, "%s.gz", ek_known_file_name(EK_SPLIT_TRAIN, EK_IDX_LABELS));
+    setenv("no_proxy", "127.0.0.1", 1);
+    if (!mkdtemp(scratch_template(root, "server")))
+        return -1;
+    fill_root();
+    for (int tries = 0; tries < 5; tries++) {
+        port = launch();
+        if (answers(port))
+            return 0;
+        kill(server, SIGTERM);
+        waitpid(server, NULL, 0);
+    }
     fprintf(stderr, "tests/fetch/server.py did not start: python3 is needed\n");
     return -1;
 }
