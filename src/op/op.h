@@ -38,10 +38,10 @@ static inline int64_t ek_conv_weights(const ek_conv *g)
     return (int64_t)g->k * g->c * g->r * g->s;
 }
 
-/* Floats of working memory that one thread needs for dweight: sums in all lanes for up to three output channels. */
+/* Floats of working memory that one thread needs for dweight: sums in all lanes for up to four output channels. */
 static inline size_t ek_conv_scratch(const ek_conv *g)
 {
-    return (size_t)3 * (size_t)g->c * (size_t)g->r * (size_t)g->s * EK_LANES;
+    return (size_t)4 * (size_t)g->c * (size_t)g->r * (size_t)g->s * EK_LANES;
 }
 
 /* Activation functions a = f(z), with f' written by the output a where that is possible. */

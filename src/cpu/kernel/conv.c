@@ -85,29 +85,29 @@ typedef void point_function(const taps *n, const float *weight, const float *win
     {                                                                                                                \
         point(T, S, column, n, weight, window, bias, y, y_stride);                                                   \
     }
-EK_FOR_TILES(POINT, forward, 0, 16)
-EK_FOR_TILES(POINT, forward, 1, 16)
-EK_FOR_TILES(POINT, forward, 3, 16)
-EK_FOR_TILES(POINT, forward, 5, 16)
-EK_FOR_TILES(POINT, backward, 0, -16)
-EK_FOR_TILES(POINT, backward, 1, -16)
-EK_FOR_TILES(POINT, backward, 3, -16)
-EK_FOR_TILES(POINT, backward, 5, -16)
+#define FOR_COLUMNS(M, name, column)                                                                                 \
+    EK_FOR_TILES(M, name, 0, column)                                                                                 \
+    EK_FOR_TILES(M, name, 1, column)                                                                                 \
+    EK_FOR_TILES(M, name, 2, column)                                                                                 \
+    EK_FOR_TILES(M, name, 3, column)                                                                                 \
+    EK_FOR_TILES(M, name, 4, column)                                                                                 \
+    EK_FOR_TILES(M, name, 5, column)
+FOR_COLUMNS(POINT, forward, 16)
+FOR_COLUMNS(POINT, backward, -16)
+
+enum { COLUMNS = 5 }; /* the most that there are instances for */
 
 #define NAME(T, name, S) name##_##S##_##T,
-static point_function *const forward_points[4][EK_TILE] = {{EK_FOR_TILES(NAME, forward, 0)},
-                                                           {EK_FOR_TILES(NAME, forward, 1)},
-                                                           {EK_FOR_TILES(NAME, forward, 3)},
-                                                           {EK_FOR_TILES(NAME, forward, 5)}};
-static point_function *const backward_points[4][EK_TILE] = {{EK_FOR_TILES(NAME, backward, 0)},
-                                                            {EK_FOR_TILES(NAME, backward, 1)},
-                                                            {EK_FOR_TILES(NAME, backward, 3)},
-                                                            {EK_FOR_TILES(NAME, backward, 5)}};
-
-static int columns_index(int columns)
-{
-    return columns == 1 ? 1 : columns == 3 ? 2 : columns == 5 ? 3 : 0;
-}
+#define POINTS(name, S)                                                                                              \
+    {                                                                                                                \
+        EK_FOR_TILES(NAME, name, S)                                                                                  \
+    }
+#define TABLE(name)                                                                                                  \
+    {                                                                                                                \
+        POINTS(name, 0), POINTS(name, 1), POINTS(name, 2), POINTS(name, 3), POINTS(name, 4), POINTS(name, 5)         \
+    }
+static point_function *const forward_points[COLUMNS + 1][EK_TILE] = TABLE(forward);
+static point_function *const backward_points[COLUMNS + 1][EK_TILE] = TABLE(backward);
 
 /* Channels cut evenly into tiles of at most EK_TILE: `count` tiles, of `least` channels or, the first `larger` of
  * them, of one more. */
@@ -182,7 +182,7 @@ static void conv_forward(const ek_conv *g, const float *packed, const float *bia
         for (int q = 0; q < g->q; q++) {
             const reach columns = reach_forward(q, g->stride, g->padding, g->s, g->w);
             const float *window = x + rows.at * x_row + (ptrdiff_t)columns.at * EK_LANES;
-            point_function *const *points = forward_points[columns.count == g->s ? columns_index(g->s) : 0];
+            point_function *const *points = forward_points[columns.count <= COLUMNS ? columns.count : 0];
             float *out = y + ((size_t)p * (size_t)g->q + (size_t)q) * EK_LANES;
             for (int tile = 0, k0 = 0, T; tile < tiles.count; tile++, k0 += T) {
                 T = tile_size(tiles, tile);
@@ -223,8 +223,8 @@ static void conv_backward_data(const ek_conv *g, const float *packed, const floa
         const reach rows = reach_backward(h, g->stride, g->padding, g->r, g->p);
         for (int w = 0; w < g->w; w++) {
             const reach columns = reach_backward(w, g->stride, g->padding, g->s, g->q);
-            const bool whole = columns.count == g->s && g->stride == 1;
-            point_function *const *points = backward_points[whole ? columns_index(g->s) : 0];
+            const bool constant = columns.count <= COLUMNS && g->stride == 1;
+            point_function *const *points = backward_points[constant ? columns.count : 0];
             const float *window = dy + rows.at * dy_row + (ptrdiff_t)columns.at * EK_LANES;
             float *out = dx + ((size_t)h * (size_t)g->w + (size_t)w) * EK_LANES;
             for (int tile = 0, c0 = 0, T; tile < tiles.count; tile++, c0 += T) {

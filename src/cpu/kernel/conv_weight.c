@@ -31,6 +31,7 @@ EK_INLINE void products(const int K, const int J, const run *n, const float *dy,
     ek_part a00 = LOADED(0, 0), a01 = LOADED(0, 1), a02 = LOADED(0, 2), a03 = LOADED(0, 3), a04 = LOADED(0, 4);
     ek_part a10 = LOADED(1, 0), a11 = LOADED(1, 1), a12 = LOADED(1, 2), a13 = LOADED(1, 3), a14 = LOADED(1, 4);
     ek_part a20 = LOADED(2, 0), a21 = LOADED(2, 1), a22 = LOADED(2, 2);
+    ek_part a30 = LOADED(3, 0), a31 = LOADED(3, 1);
 #undef LOADED
     for (int p = 0; p < n->rows; p++) {
         const float *d = dy + p * n->dy_row, *b = x + p * n->x_row;
@@ -38,21 +39,27 @@ EK_INLINE void products(const int K, const int J, const run *n, const float *dy,
             const ek_part d0 = ek_part_load(d);
             const ek_part d1 = K > 1 ? ek_part_load(d + n->dy_channel) : d0;
             const ek_part d2 = K > 2 ? ek_part_load(d + 2 * n->dy_channel) : d0;
+            const ek_part d3 = K > 3 ? ek_part_load(d + 3 * n->dy_channel) : d0;
 #define COLUMN(j)                                                                                                    \
     if (J > j) {                                                                                                     \
         const ek_part xj = ek_part_keep(ek_part_load(b + j * n->x_column));                                          \
         a0##j = ek_part_fma(d0, xj, a0##j);                                                                          \
         if (K > 1) a1##j = ek_part_fma(d1, xj, a1##j);                                                               \
-        if (K > 2 && j < 3) THIRD(j, xj);                                                                            \
+        THIRD(j, xj)                                                                                                 \
+        FOURTH(j, xj)                                                                                                \
     }
-#define THIRD(j, xj) a2##j = ek_part_fma(d2, xj, a2##j)
+#define THIRD(j, xj) if (K > 2) a2##j = ek_part_fma(d2, xj, a2##j);
+#define FOURTH(j, xj) if (K > 3) a3##j = ek_part_fma(d3, xj, a3##j);
             COLUMN(0)
             COLUMN(1)
+#undef FOURTH
+#define FOURTH(j, xj)
             COLUMN(2)
 #undef THIRD
-#define THIRD(j, xj) (void)0
+#define THIRD(j, xj)
             COLUMN(3)
             COLUMN(4)
+#undef FOURTH
 #undef THIRD
 #undef COLUMN
             d += EK_LANES;
@@ -74,6 +81,134 @@ EK_INLINE void products(const int K, const int J, const run *n, const float *dy,
     KEEP(2, 0);
     KEEP(2, 1);
     KEEP(2, 2);
+    KEEP(3, 0);
+    KEEP(3, 1);
+#undef KEEP
+    /* clang-format on */
+}
+
+/* The same at stride 1, where columns are neighbouring taps: the window of a position is that of the position before
+ * moved by one column, so each vector of x is loaded once and stays in its register for J positions, which take turns
+ * with the registers' names. For two channels and five columns ten accumulators, five columns and one dy fill sixteen
+ * registers, and the second dy is read by the multiply-adds themselves. Twelve instructions for ten multiply-adds,
+ * where products() has seventeen: what counts when another hardware thread takes its half of the front end. */
+EK_INLINE void sliding_5(const int K, const run *n, const float *dy, const float *x, float *acc)
+{
+    /* clang-format off */
+#define LOADED(k, j) ((k) < K ? ek_part_load(acc + (k) * n->acc_row + (j) * EK_LANES) : ek_part_set(0.0f))
+    ek_part a00 = LOADED(0, 0), a01 = LOADED(0, 1), a02 = LOADED(0, 2), a03 = LOADED(0, 3), a04 = LOADED(0, 4);
+    ek_part a10 = LOADED(1, 0), a11 = LOADED(1, 1), a12 = LOADED(1, 2), a13 = LOADED(1, 3), a14 = LOADED(1, 4);
+#undef LOADED
+    const ptrdiff_t second = K > 1 ? n->dy_channel : 0;
+    for (int p = 0; p < n->rows; p++) {
+        const float *d = dy + p * n->dy_row, *b = x + p * n->x_row;
+        int left = n->columns;
+        ek_part x0 = ek_part_load(b), x1 = ek_part_load(b + EK_LANES), x2 = ek_part_load(b + 2 * EK_LANES);
+        ek_part x3 = ek_part_load(b + 3 * EK_LANES), x4;
+#define POSITION(i, v0, v1, v2, v3, v4)                                                                              \
+    {                                                                                                                \
+        v4 = ek_part_keep(ek_part_load(b + ((i) + 4) * EK_LANES));                                                   \
+        const ek_part d0 = ek_part_keep(ek_part_load(d + (i) * EK_LANES));                                           \
+        a00 = ek_part_fma(d0, v0, a00);                                                                              \
+        a01 = ek_part_fma(d0, v1, a01);                                                                              \
+        a02 = ek_part_fma(d0, v2, a02);                                                                              \
+        a03 = ek_part_fma(d0, v3, a03);                                                                              \
+        a04 = ek_part_fma(d0, v4, a04);                                                                              \
+        if (K > 1) {                                                                                                 \
+            const float *d1 = d + second + (i) * EK_LANES;                                                           \
+            a10 = ek_part_fma_at(v0, d1, a10);                                                                       \
+            a11 = ek_part_fma_at(v1, d1, a11);                                                                       \
+            a12 = ek_part_fma_at(v2, d1, a12);                                                                       \
+            a13 = ek_part_fma_at(v3, d1, a13);                                                                       \
+            a14 = ek_part_fma_at(v4, d1, a14);                                                                       \
+        }                                                                                                            \
+    }
+        for (; left >= 5; left -= 5) {
+            POSITION(0, x0, x1, x2, x3, x4)
+            POSITION(1, x1, x2, x3, x4, x0)
+            POSITION(2, x2, x3, x4, x0, x1)
+            POSITION(3, x3, x4, x0, x1, x2)
+            POSITION(4, x4, x0, x1, x2, x3)
+            d += 5 * EK_LANES;
+            b += 5 * EK_LANES;
+        }
+        if (left > 0) POSITION(0, x0, x1, x2, x3, x4)
+        if (left > 1) POSITION(1, x1, x2, x3, x4, x0)
+        if (left > 2) POSITION(2, x2, x3, x4, x0, x1)
+        if (left > 3) POSITION(3, x3, x4, x0, x1, x2)
+#undef POSITION
+    }
+#define KEEP(k, j)                                                                                                   \
+    if (k < K) ek_part_store(acc + k * n->acc_row + j * EK_LANES, a##k##j)
+    KEEP(0, 0);
+    KEEP(0, 1);
+    KEEP(0, 2);
+    KEEP(0, 3);
+    KEEP(0, 4);
+    KEEP(1, 0);
+    KEEP(1, 1);
+    KEEP(1, 2);
+    KEEP(1, 3);
+    KEEP(1, 4);
+#undef KEEP
+    /* clang-format on */
+}
+
+/* Three columns: four channels fill the registers, the dy take turns with one. */
+EK_INLINE void sliding_3(const int K, const run *n, const float *dy, const float *x, float *acc)
+{
+    /* clang-format off */
+#define LOADED(k, j) ((k) < K ? ek_part_load(acc + (k) * n->acc_row + (j) * EK_LANES) : ek_part_set(0.0f))
+    ek_part a00 = LOADED(0, 0), a01 = LOADED(0, 1), a02 = LOADED(0, 2);
+    ek_part a10 = LOADED(1, 0), a11 = LOADED(1, 1), a12 = LOADED(1, 2);
+    ek_part a20 = LOADED(2, 0), a21 = LOADED(2, 1), a22 = LOADED(2, 2);
+    ek_part a30 = LOADED(3, 0), a31 = LOADED(3, 1), a32 = LOADED(3, 2);
+#undef LOADED
+    for (int p = 0; p < n->rows; p++) {
+        const float *d = dy + p * n->dy_row, *b = x + p * n->x_row;
+        int left = n->columns;
+        ek_part x0 = ek_part_load(b), x1 = ek_part_load(b + EK_LANES), x2;
+#define CHANNEL(k, i, v0, v1, v2)                                                                                    \
+    if (K > k) {                                                                                                     \
+        const ek_part dk = ek_part_keep(ek_part_load(d + k * n->dy_channel + (i) * EK_LANES));                       \
+        a##k##0 = ek_part_fma(dk, v0, a##k##0);                                                                      \
+        a##k##1 = ek_part_fma(dk, v1, a##k##1);                                                                      \
+        a##k##2 = ek_part_fma(dk, v2, a##k##2);                                                                      \
+    }
+#define POSITION(i, v0, v1, v2)                                                                                      \
+    {                                                                                                                \
+        v2 = ek_part_keep(ek_part_load(b + ((i) + 2) * EK_LANES));                                                   \
+        CHANNEL(0, i, v0, v1, v2)                                                                                    \
+        CHANNEL(1, i, v0, v1, v2)                                                                                    \
+        CHANNEL(2, i, v0, v1, v2)                                                                                    \
+        CHANNEL(3, i, v0, v1, v2)                                                                                    \
+    }
+        for (; left >= 3; left -= 3) {
+            POSITION(0, x0, x1, x2)
+            POSITION(1, x1, x2, x0)
+            POSITION(2, x2, x0, x1)
+            d += 3 * EK_LANES;
+            b += 3 * EK_LANES;
+        }
+        if (left > 0) POSITION(0, x0, x1, x2)
+        if (left > 1) POSITION(1, x1, x2, x0)
+#undef POSITION
+#undef CHANNEL
+    }
+#define KEEP(k, j)                                                                                                   \
+    if (k < K) ek_part_store(acc + k * n->acc_row + j * EK_LANES, a##k##j)
+    KEEP(0, 0);
+    KEEP(0, 1);
+    KEEP(0, 2);
+    KEEP(1, 0);
+    KEEP(1, 1);
+    KEEP(1, 2);
+    KEEP(2, 0);
+    KEEP(2, 1);
+    KEEP(2, 2);
+    KEEP(3, 0);
+    KEEP(3, 1);
+    KEEP(3, 2);
 #undef KEEP
     /* clang-format on */
 }
@@ -98,12 +233,34 @@ PRODUCTS(2, 5)
 PRODUCTS(3, 1)
 PRODUCTS(3, 2)
 PRODUCTS(3, 3)
+PRODUCTS(4, 1)
+PRODUCTS(4, 2)
+
+#define SLIDING(K, J)                                                                                                \
+    static void sliding_##K##_##J(const run *n, const float *dy, const float *x, float *acc)                         \
+    {                                                                                                                \
+        sliding_##J(K, n, dy, x, acc);                                                                               \
+    }
+SLIDING(1, 3)
+SLIDING(2, 3)
+SLIDING(3, 3)
+SLIDING(4, 3)
+SLIDING(1, 5)
+SLIDING(2, 5)
+
+static products_function *const table_of_sliding[5][6] = {
+    [1] = {[3] = sliding_1_3, [5] = sliding_1_5},
+    [2] = {[3] = sliding_2_3, [5] = sliding_2_5},
+    [3] = {[3] = sliding_3_3},
+    [4] = {[3] = sliding_4_3},
+};
 
 /* Ten accumulators hide the latency of two multiply-adds a cycle: 2 x 5 and 3 x 3 are the full shapes. */
-static products_function *const table_of_products[4][6] = {
+static products_function *const table_of_products[5][6] = {
     [1] = {NULL, products_1_1, products_1_2, products_1_3, products_1_4, products_1_5},
     [2] = {NULL, products_2_1, products_2_2, products_2_3, products_2_4, products_2_5},
     [3] = {NULL, products_3_1, products_3_2, products_3_3, NULL, NULL},
+    [4] = {NULL, products_4_1, products_4_2, NULL, NULL, NULL},
 };
 
 /* The plane's positions for which tap `tap` of a row or column of the kernel meets the image: [begin, end). */
@@ -122,16 +279,14 @@ static range valid_positions(int tap, int stride, int padding, int extent, int o
     return (range){low > 0 ? (low + stride - 1) / stride : 0, min(outputs, high / stride + 1)};
 }
 
-/* Adds the band p0..p1 of output channels k0..k0+K-1 and taps (c, r, s0..s0+J-1) to acc: the interior all columns at
- * once, at the left and right border column by column. Each accumulator still runs over q in order. */
+/* Adds the band p0..p1 of output channels k0..k0+K-1 and taps (c, r, s0..s0+J-1) to acc: the interior all taps at once,
+ * at the left and right border position by position those that meet the image. */
 static void taps_of_row(const ek_conv *g, int K, int J, int c, int r, int s0, int p0, int p1, const float *x,
                         const float *dy, ptrdiff_t acc_row, float *acc)
 {
     const range rows = valid_positions(r, g->stride, g->padding, g->h, g->p);
     p0 = max(p0, rows.begin);
     p1 = min(p1, rows.end);
-    const range first = valid_positions(s0, g->stride, g->padding, g->w, g->q);
-    const range last = valid_positions(s0 + J - 1, g->stride, g->padding, g->w, g->q);
     const ptrdiff_t image_row = (ptrdiff_t)g->w * EK_LANES;
     run n = {.rows = p1 - p0,
              .dy_row = (ptrdiff_t)g->q * EK_LANES,
@@ -144,24 +299,23 @@ static void taps_of_row(const ek_conv *g, int K, int J, int c, int r, int s0, in
         return;
     const float *d = dy + p0 * n.dy_row;
     const float *b = x + c * g->h * image_row + (p0 * g->stride - g->padding + r) * image_row;
-    /* Column j is valid in [begin_j, end_j), both falling with j: all are valid in [first.begin, last.end). */
-    const int inner_begin = first.begin, inner_end = max(last.end, first.begin);
-    const bool no_border = first.begin == last.begin && first.end == last.end;
+    /* Both ends of a tap's valid positions fall from tap to tap. */
+    const int begin = valid_positions(s0, g->stride, g->padding, g->w, g->q).begin;
+    const int end = valid_positions(s0 + J - 1, g->stride, g->padding, g->w, g->q).end;
+    products_function *interior = g->stride == 1 ? table_of_sliding[K][J] : NULL;
+    if (!interior)
+        interior = table_of_products[K][J];
     for (int part = 0; part < EK_PARTS; part++) {
         const ptrdiff_t lane = (ptrdiff_t)part * EK_PART;
-        for (int side = no_border; side < 3 - no_border; side++) {
-            const bool inner = side == 1;
-            for (int j = 0; j < (inner ? 1 : J); j++) {
-                const range own = valid_positions(s0 + j, g->stride, g->padding, g->w, g->q);
-                const int q0 = side == 0 ? own.begin : inner ? inner_begin : max(own.begin, inner_end);
-                const int q1 = side == 0 ? min(own.end, inner_begin) : inner ? inner_end : own.end;
-                n.columns = q1 - q0;
-                if (n.columns <= 0)
-                    continue;
-                const ptrdiff_t column = (ptrdiff_t)(q0 * g->stride - g->padding + s0 + j) * EK_LANES;
-                table_of_products[K][inner ? J : 1](&n, d + (ptrdiff_t)q0 * EK_LANES + lane, b + column + lane,
-                                                    acc + j * EK_LANES + lane);
-            }
+        for (int q = 0; q < g->q; q += n.columns) {
+            const bool inner = q >= begin && q < end;
+            const int column = q * g->stride - g->padding + s0; /* of tap s0 in the image */
+            const int j0 = min(max(0, -column), J), j1 = max(min(J, g->w - column), j0);
+            n.columns = inner ? end - q : 1;
+            products_function *function = inner ? interior : table_of_products[K][j1 - j0];
+            if (j1 > j0)
+                function(&n, d + (ptrdiff_t)q * EK_LANES + lane, b + (ptrdiff_t)(column + j0) * EK_LANES + lane,
+                         acc + j0 * EK_LANES + lane);
         }
     }
 }
@@ -211,7 +365,7 @@ static void conv_backward_weight(const ek_conv *g, const float *x, const float *
 {
     const bool pointwise = g->r == 1 && g->s == 1;
     const int J = pointwise ? min(g->c, 3) : min(g->s, 5);
-    const int K = J > 3 ? 2 : 3;
+    const int K = J > 3 ? 2 : J == 3 && g->s == 3 && g->stride == 1 ? 4 : 3;
     const size_t taps = (size_t)g->c * (size_t)g->r * (size_t)g->s;
     const size_t plane = (size_t)g->p * (size_t)g->q;
     const ptrdiff_t acc_row = (ptrdiff_t)taps * EK_LANES;

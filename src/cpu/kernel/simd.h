@@ -178,6 +178,19 @@ EK_INLINE ek_part ek_part_keep(ek_part x)
     return x;
 }
 
+/* x times the part at p, plus z: a multiply-add that reads memory. Where registers are few GCC would rather load the
+ * part once and spill something else; one instruction that loads and multiplies also takes one slot of the processor's
+ * front end in place of two. */
+EK_INLINE ek_part ek_part_fma_at(ek_part x, const float *p, ek_part z)
+{
+#if EK_PARTS == 2
+    __asm__("vfmadd231ps %2, %1, %0" : "+x"(z) : "x"(x), "m"(*(const float(*)[8])p));
+    return z;
+#else
+    return ek_part_fma(x, ek_part_load(p), z);
+#endif
+}
+
 enum { EK_PART = EK_LANES / EK_PARTS }; /* lanes of a part */
 
 /* Applying a part's word to all parts. Separate members, never an array: GCC keeps members in registers, while it
