@@ -126,6 +126,14 @@ int64_t cli_net_parameters(const ek_net *net);
 /* "6x24x24", or "120" for features. */
 const char *cli_shape_text(const ek_layer_info *layer, char text[48]);
 
+/* --augment: a list of crop[=PIXELS], flip and erase[=PROBABILITY]; NULL and "none" are none. CLI_GO, or the exit
+ * status after a message (images.c; the next one too). */
+int cli_read_augment(const cli_command *self, const char *text, ek_augment_options *augment);
+
+/* --normalize: sets the net's normalisation to what `text` says: "data" measures the data set, "M,M,M/S,S,S" are means
+ * and deviations, "none" removes it, NULL leaves it. Likewise. */
+int cli_normalize(const cli_command *self, const char *text, const ek_dataset *dataset, ek_net *net);
+
 /* What a data set is called: its name, the word it was opened by otherwise. */
 const char *cli_data_name(const ek_dataset *dataset, const char *opened_as);
 

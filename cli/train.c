@@ -7,7 +7,9 @@
 #include <string.h>
 
 typedef struct settings {
-    const char *data, *net, *init, *out;
+    const char *data, *net, *init, *out, *augment_text, *normalize;
+    ek_augment_options augment;
+    double val_split; /* 0: the test split validates */
     int epochs, batch_size, threads;
     double lr;
     uint64_t seed;
@@ -86,12 +88,20 @@ static int open_net(training *t)
 
 static int open_data(training *t)
 {
-    if (ek_dataset_open(&t->train, t->set->data, EK_SPLIT_TRAIN) ||
-        ek_dataset_open(&t->val, t->set->data, EK_SPLIT_TEST))
+    ek_dataset *whole = NULL;
+    ek_status status = ek_dataset_open(&t->train, t->set->data, EK_SPLIT_TRAIN);
+    if (!status && t->set->val_split > 0) {
+        whole = t->train;
+        status = ek_dataset_split(whole, t->set->val_split, t->set->seed, &t->train, &t->val);
+        ek_dataset_free(whole);
+    } else if (!status) {
+        status = ek_dataset_open(&t->val, t->set->data, EK_SPLIT_TEST);
+    }
+    if (status)
         return cli_fail(t->self, "%s", ek_error());
     ek_dataset_get_info(t->train, &t->train_info);
     ek_dataset_get_info(t->val, &t->val_info);
-    return CLI_GO;
+    return cli_normalize(t->self, t->set->normalize, t->train, t->net);
 }
 
 /* So that a wrong --out is told before the training, not after. */
@@ -178,6 +188,9 @@ static ek_status note_all(const training *t)
     status = status ? status : note(net, "train.lr", "%.9g", set->lr);
     status = status ? status : note(net, "train.seed", "%ju", (uintmax_t)set->seed);
     status = status ? status : note(net, "train.order", "%s", set->no_shuffle ? "file" : "shuffled");
+    status = status ? status : note(net, "train.augment", "%s", set->augment_text ? set->augment_text : "none");
+    if (!status && set->val_split > 0)
+        status = note(net, "data.val_split", "%g", set->val_split);
     status = status ? status : note(net, "train.loss", "%.9g", last->loss);
     status = status ? status : note(net, "train.accuracy", "%.9g", last->accuracy);
     status = status ? status : note(net, "val.loss", "%.9g", last->val_loss);
@@ -225,6 +238,7 @@ static int train(training *t)
                                     .seed = set->seed,
                                     .no_shuffle = set->no_shuffle,
                                     .threads = set->threads,
+                                    .augment = set->augment,
                                     .on_event = on_event,
                                     .user = t};
     const ek_status trained = ek_fit(t->net, t->train, t->val, &options);
@@ -251,8 +265,15 @@ int cli_train(const cli_command *self, int argc, char **argv)
         {"--batch-size", .value = "N", .integer = &set.batch_size, .low = 1, .high = CLI_COUNT_MAX,
          .help = "images in a step; the last of an epoch may have fewer (128)"},
         {"--lr", .value = "X", .number = &set.lr, .low = 1e-12, .high = 1e6, .help = "learning rate (0.1)"},
-        {"--seed", .value = "N", .seed = &set.seed, .help = "of first weights and shuffling (0)"},
+        {"--seed", .value = "N", .seed = &set.seed,
+         .help = "of first weights, shuffling, --augment and --val-split (0)"},
         {"--no-shuffle", .flag = &set.no_shuffle, .help = "take the images in file order"},
+        {"--augment", .value = "LIST", .text = &set.augment_text,
+         .help = "change training images at random: crop[=4],flip,erase[=0.5] (none)"},
+        {"--normalize", .value = "data|M/S", .text = &set.normalize,
+         .help = "by mean and deviation of each channel: measured, or as M,M,M/S,S,S (none)"},
+        {"--val-split", .value = "X", .number = &set.val_split, .low = 1e-9, .high = 1 - 1e-9,
+         .help = "validate on this share of the training images (the test images)"},
         {"--threads", .value = "N", .integer = &set.threads, .low = 1, .high = CLI_THREADS_MAX,
          .help = "the model does not depend on it (all processors)"},
         {"--out", .letter = 'o', .value = "FILE", .text = &set.out, .help = "save the trained model here"},
@@ -260,7 +281,9 @@ int cli_train(const cli_command *self, int argc, char **argv)
         {"--verbose", .flag = &set.verbose, .help = "print instruction set, data and net first"},
         {.name = NULL},
     };
-    const int status = cli_parse(self, options, argc, argv);
+    int status = cli_parse(self, options, argc, argv);
+    if (status == CLI_GO)
+        status = cli_read_augment(self, set.augment_text, &set.augment);
     if (status != CLI_GO)
         return status;
     training t = {.self = self, .set = &set};

@@ -357,6 +357,18 @@ EK_API const char *ek_net_note(const ek_net *net, const char *key);
 /* Key of note i, in the order they were first set; NULL past the last. */
 EK_API const char *ek_net_note_key(const ek_net *net, int i);
 
+/* What the net's images are normalised with after the division by 255: (byte/255 - mean[c])/std[c] per channel, as
+ * torchvision's Normalize. It is the net's property: ek_fit, ek_evaluate and ek_predict apply it, and it travels in the
+ * model file as the notes "input.mean" and "input.std". Set it before training (ek_dataset_mean_std has numbers).
+ * channels: the net's input channels, or 1 for all alike. mean and std NULL: none, the default. EK_ERR_ARGUMENT for
+ * what is not finite, and a deviation below 1e-30. */
+EK_API ek_status ek_net_set_normalization(ek_net *net, int channels, const float *mean, const float *std);
+
+/* Whether it has one, and mean and std for each of the net's input channels (0 and 1 where it has none); each of the
+ * three may be NULL. EK_ERR_FORMAT when the notes, which may come from a file, are not such numbers; so report
+ * ek_fit, ek_evaluate and ek_predict. */
+EK_API ek_status ek_net_normalization(const ek_net *net, bool *normalized, float *mean, float *std);
+
 /* ---- 4. Data ------------------------------------------------------------------------------------------------ */
 
 /* Images as bytes [N,C,H,W] in memory with one label each. */
@@ -394,6 +406,16 @@ EK_API int ek_dataset_label(const ek_dataset *dataset, int64_t i);
 
 /* The class's name in words ("ankle boot"), or its number as text where no names are known. NULL outside. */
 EK_API const char *ek_dataset_label_text(const ek_dataset *dataset, int label);
+
+/* Divides a data set at random, keyed by seed: *rest and *part hold its samples in their old order, part round(share *
+ * count) of them, at least one each (0 < share < 1; EK_ERR_ARGUMENT). The three share the pixels and may be freed in
+ * any order. What is known of the set stays known; the digests are derived from the whole's, counts, seed and part. */
+EK_API ek_status ek_dataset_split(ek_dataset *dataset, double share, uint64_t seed, ek_dataset **rest,
+                                  ek_dataset **part);
+
+/* Mean and standard deviation (of the population) of byte/255 for each channel, over every pixel of every sample:
+ * exact sums, then one rounding. mean, std: [channels]. A constant channel gets the deviation 1. */
+EK_API ek_status ek_dataset_mean_std(const ek_dataset *dataset, float *mean, float *std);
 
 /* A contact sheet of `count` samples from `first` on, each below its label, as PNG: the book's visualize. `columns`
  * 0 means 8. Written like a model file. EK_ERR_UNSUPPORTED in a build without libpng. */
@@ -435,6 +457,14 @@ typedef struct ek_fit_event {
     double val_loss, val_accuracy, val_seconds;
 } ek_fit_event;
 
+/* Random changes of training images, keyed by the trainer's seed, the epoch and the sample's number in its data set:
+ * they depend on neither threads nor batches. In this order, zeros leaving each out; validation is untouched. */
+typedef struct ek_augment_options {
+    int crop;    /* a frame of so many zeros, then a window of the image's size anywhere in it; 4 is usual; 0..1024 */
+    bool flip;   /* left to right, every second time */
+    float erase; /* probability of a rectangle of random bytes (Zhong et al. 2017, arXiv:1708.04896); theirs is 0.5 */
+} ek_augment_options;
+
 typedef struct ek_fit_options {
     int epochs;      /* default 10 */
     int batch_size;  /* default 128; the last batch of an epoch may be smaller and is kept */
@@ -445,6 +475,7 @@ typedef struct ek_fit_options {
     /* Called on the thread that called ek_fit; non-zero stops with EK_ERR_STOPPED after the step or epoch. */
     int (*on_event)(void *user, const ek_fit_event *event);
     void *user;
+    ek_augment_options augment; /* default: images as they are */
 } ek_fit_options;
 
 /* Trains `net` on `train` by cross-entropy and SGD, d2l section 8.5.4. val may be NULL.
@@ -474,7 +505,8 @@ typedef struct ek_eval_options {
 EK_API ek_status ek_evaluate(ek_net *net, const ek_dataset *dataset, const ek_eval_options *options,
                              ek_metrics *metrics);
 
-/* Outputs (logits) [n, K] of the net in prediction for x: [n,C,H,W]; what is not finite in x shows in them. threads: 0
+/* Outputs (logits) [n, K] of the net in prediction for x: [n,C,H,W], pixels divided by 255 where the net was trained on
+ * a data set (its normalisation, if any, is applied); what is not finite in x shows in them. threads: 0
  * means ek_cpu_count(). A batch norm without tracked statistics normalises over these n samples; EK_ERR_NUMERIC when
  * they make its statistics infinite or NaN. */
 EK_API ek_status ek_predict(ek_net *net, int64_t n, const float *x, int threads, float *logits);

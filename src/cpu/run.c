@@ -118,11 +118,36 @@ static float *at(const ek_backend *b, ek_buffer buffer, int64_t slot)
 static void load_values(const ek_backend *b, const ek_step *s, int64_t block, int live, float *y)
 {
     const size_t size = (size_t)s->u.pass.size;
+    const ek_normal *normal = b->batch->normal;
     for (int n = 0; n < EK_LANES; n++) { /* dead lanes repeat the block's first sample */
         const float *x = b->batch->values + ((size_t)block * EK_LANES + (size_t)(n < live ? n : 0)) * size;
         for (size_t i = 0; i < size; i++)
             y[i * EK_LANES + (size_t)n] = x[i];
     }
+    if (!normal)
+        return;
+    const size_t plane = size / (size_t)normal->c * EK_LANES;
+    for (int c = 0; c < normal->c; c++)
+        for (size_t i = 0; i < plane; i++) {
+            float *value = y + (size_t)c * plane + i;
+            *value = (*value - normal->mean[c]) / normal->std[c];
+        }
+}
+
+/* Bytes of a block's images, changed on the way where the batch asks for it. */
+static void gather(const ek_backend *b, const ek_step *s, int64_t block, int live, int thread, float *y)
+{
+    const ek_batch *batch = b->batch;
+    const int64_t size = s->u.pass.size, first = block * EK_LANES;
+    const uint8_t *const *images = batch->images + first;
+    const uint8_t *changed[EK_LANES];
+    for (int i = 0; batch->augmentation && i < live; i++) {
+        uint8_t *to = batch->scratch + (size_t)(thread * EK_LANES + i) * (size_t)size;
+        const ek_augment_key key = {batch->seed, batch->epoch, batch->ids[first + i]};
+        ek_augment(batch->augmentation, key, images[i], to);
+        changed[i] = to;
+    }
+    b->kernels->blocked.gather(batch->augmentation ? changed : images, live, size, batch->normal, y);
 }
 
 static void store_logits(const ek_backend *b, const ek_step *s, int64_t block, int live, const float *x)
@@ -191,7 +216,7 @@ static void run_on_block(ek_backend *b, const ek_step *s, int64_t block, int thr
     const int64_t slot = b->program->by_thread ? thread : block;
     switch (s->kind) {
     case EK_STEP_GATHER:
-        k->gather(batch->images + block * EK_LANES, live, s->u.pass.size, at(b, s->y, slot));
+        gather(b, s, block, live, thread, at(b, s->y, slot));
         break;
     case EK_STEP_LOAD:
         load_values(b, s, block, live, at(b, s->y, slot));

@@ -54,16 +54,22 @@ ek_status ek_dataset_adopt(ek_dataset **dataset, ek_idx *images, ek_idx *labels,
     }
     made->classes = classes;
     made->known = known;
+    atomic_init(&made->users, 1);
     *dataset = made;
     return EK_OK;
 }
 
 void ek_dataset_free(ek_dataset *dataset)
 {
-    if (!dataset)
+    if (!dataset || atomic_fetch_sub(&dataset->users, 1) > 1)
         return;
-    ek_free(dataset->pixels);
-    ek_free(dataset->labels);
+    if (dataset->whole) {
+        ek_dataset_free(dataset->whole);
+    } else {
+        ek_free(dataset->pixels);
+        ek_free(dataset->labels);
+    }
+    ek_free(dataset->index);
     ek_free(dataset->path);
     ek_free(dataset);
 }
@@ -149,15 +155,21 @@ void ek_dataset_get_info(const ek_dataset *dataset, ek_dataset_info *info)
     };
 }
 
+/* Where sample i lies; 0 <= i < n. */
+static size_t place(const ek_dataset *dataset, int64_t i)
+{
+    return dataset->index ? (size_t)dataset->index[i] : (size_t)i;
+}
+
 const uint8_t *ek_dataset_pixels(const ek_dataset *dataset, int64_t i)
 {
     size_t sample = (size_t)dataset->channels * (size_t)dataset->height * (size_t)dataset->width;
-    return i < 0 || i >= dataset->n ? NULL : dataset->pixels + (size_t)i * sample;
+    return i < 0 || i >= dataset->n ? NULL : dataset->pixels + place(dataset, i) * sample;
 }
 
 int ek_dataset_label(const ek_dataset *dataset, int64_t i)
 {
-    return i < 0 || i >= dataset->n ? -1 : dataset->labels[i];
+    return i < 0 || i >= dataset->n ? -1 : dataset->labels[place(dataset, i)];
 }
 
 const char *ek_dataset_label_text(const ek_dataset *dataset, int label)

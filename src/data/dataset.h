@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: MIT
- * A data set as the trainer sees it: bytes in memory. */
+ * A data set as the trainer sees it: bytes in memory, or a list of samples of another one. */
 #ifndef EK_DATA_DATASET_H
 #define EK_DATA_DATASET_H
 
 #include "data/known.h"
 
+#include <stdatomic.h>
+
 struct ek_dataset {
     int64_t n;                   /* 1 .. 2^31-1 */
     int channels, height, width; /* 1 .. 65536 */
     int classes;                 /* 1 .. 256 */
-    uint8_t *pixels;             /* [n,channels,height,width], contiguous */
-    uint8_t *labels;             /* [n], each below classes */
+    uint8_t *pixels;             /* [n,channels,height,width], contiguous; of a part: the whole's */
+    uint8_t *labels;             /* [n], each below classes; likewise */
+    int32_t *index;              /* [n], of a part: its samples' numbers in the whole; NULL: all of them */
+    ek_dataset *whole;           /* of a part: what it is a part of, which is none itself */
+    atomic_int users;            /* itself, and parts */
     const ek_known_set *known;   /* what it is, or NULL */
     char *path;                  /* the folder it was read from, or NULL */
     char digest[sizeof "sha256:" + EK_DIGEST_TEXT];

@@ -80,7 +80,7 @@ static void draw_image(const sheet *s, const uint8_t *pixels, int left)
 
 static void draw_sample(const sheet *s, int64_t i, int column)
 {
-    const char *label = ek_dataset_label_text(s->dataset, s->dataset->labels[i]);
+    const char *label = ek_dataset_label_text(s->dataset, ek_dataset_label(s->dataset, i));
     int left = MARGIN + column * (s->cell + GAP);
     draw_text(s, label, left + (s->cell - text_width(label)) / 2);
     draw_image(s, ek_dataset_pixels(s->dataset, i), left + (s->cell - s->dataset->width * s->scale) / 2);
@@ -120,7 +120,7 @@ static ek_status lay_out(sheet *s, int64_t *sheet_height)
     s->channels = d->channels == 3 ? 3 : 1;
     s->cell = d->width * s->scale;
     for (int64_t i = s->first; i < s->first + s->count; i++) {
-        int text = text_width(ek_dataset_label_text(d, d->labels[i]));
+        int text = text_width(ek_dataset_label_text(d, ek_dataset_label(d, i)));
         s->cell = text > s->cell ? text : s->cell;
     }
     int64_t rows = (s->count + s->columns - 1) / s->columns;

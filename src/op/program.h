@@ -16,6 +16,7 @@
 
 #include "base/status.h"
 #include "op/batchnorm.h"
+#include "op/input.h"
 #include "op/op.h"
 
 #include <stddef.h>
@@ -133,14 +134,20 @@ typedef struct ek_program {
 
 /* One batch for a program: what goes in, and where the results go. Arrays of `samples` entries. */
 typedef struct ek_batch {
-    int64_t samples;              /* 1..max_samples */
-    const uint8_t *const *images; /* GATHER: bytes of each sample */
-    const float *values;          /* LOAD: [samples, size] */
-    const uint8_t *labels;        /* LOSS */
-    double *loss;                 /* LOSS: of each sample */
-    int *predicted;               /* LOSS */
-    float *logits;                /* STORE: [samples, outputs] */
-    float rate;                   /* UPDATE */
+    int64_t samples;                     /* 1..max_samples */
+    const uint8_t *const *images;        /* GATHER: bytes of each sample */
+    const float *values;                 /* LOAD: [samples, size] */
+    const ek_normal *normal;             /* GATHER, LOAD: NULL leaves the values alone */
+    const ek_augmentation *augmentation; /* GATHER: NULL leaves the bytes alone */
+    uint8_t *scratch;                    /* with an augmentation: [threads, EK_LANES, size], for changed images */
+    uint64_t seed;                       /* these three key what is random in a step */
+    uint32_t epoch;                      /* */
+    const int32_t *ids;                  /* number of each sample in its data set */
+    const uint8_t *labels;               /* LOSS */
+    double *loss;                        /* LOSS: of each sample */
+    int *predicted;                      /* LOSS */
+    float *logits;                       /* STORE: [samples, outputs] */
+    float rate;                          /* UPDATE */
 } ek_batch;
 
 void ek_program_free(ek_program *program);

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "base/thread.h"
+#include "net/normalize.h"
 #include "net/plan.h"
 
 #include <math.h>
@@ -17,7 +18,8 @@ ek_status ek_batch_arrays_new(ek_batch_arrays *a, int64_t samples)
     a->labels = ek_calloc(n, sizeof *a->labels);
     a->loss = ek_calloc(n, sizeof *a->loss);
     a->predicted = ek_calloc(n, sizeof *a->predicted);
-    return a->images && a->labels && a->loss && a->predicted ? EK_OK : EK_ERR_MEMORY;
+    a->ids = ek_calloc(n, sizeof *a->ids);
+    return a->images && a->labels && a->loss && a->predicted && a->ids ? EK_OK : EK_ERR_MEMORY;
 }
 
 void ek_batch_arrays_free(ek_batch_arrays *a)
@@ -26,6 +28,7 @@ void ek_batch_arrays_free(ek_batch_arrays *a)
     ek_free(a->labels);
     ek_free(a->loss);
     ek_free(a->predicted);
+    ek_free(a->ids);
 }
 
 void ek_batch_arrays_fill(ek_batch_arrays *a, const ek_dataset *dataset, const int32_t *order, int64_t begin,
@@ -35,6 +38,7 @@ void ek_batch_arrays_fill(ek_batch_arrays *a, const ek_dataset *dataset, const i
         const int64_t sample = order ? order[begin + i] : begin + i;
         a->images[i] = ek_dataset_pixels(dataset, sample);
         a->labels[i] = (uint8_t)ek_dataset_label(dataset, sample);
+        a->ids[i] = (int32_t)sample;
     }
 }
 
@@ -62,6 +66,7 @@ struct ek_evaluator {
     ek_backend *backend;
     ek_program *program;
     ek_batch_arrays arrays;
+    ek_normal *normal; /* the net's as it was at the beginning; NULL: none */
     int64_t count, batch_size;
 };
 
@@ -94,6 +99,8 @@ ek_status ek_evaluator_new(ek_evaluator **out, ek_net *net, const ek_dataset *da
         e->batch_size = e->count;
     ek_status status = ek_batch_arrays_new(&e->arrays, e->batch_size);
     if (!status)
+        status = ek_normal_new(&e->normal, net);
+    if (!status)
         status = ek_plan_new(&e->program, net,
                              &(ek_plan_request){.mode = EK_PREDICTION,
                                                 .input = EK_INPUT_BYTES,
@@ -114,6 +121,7 @@ void ek_evaluator_free(ek_evaluator *e)
         return;
     ek_program_free(e->program);
     ek_batch_arrays_free(&e->arrays);
+    ek_normal_free(e->normal);
     ek_free(e);
 }
 
@@ -141,6 +149,7 @@ ek_status ek_evaluator_run(ek_evaluator *e, int64_t *confusion, ek_metrics *metr
         EK_TRY(ek_backend_run(e->backend, e->program,
                               &(ek_batch){.samples = count,
                                           .images = a->images,
+                                          .normal = e->normal,
                                           .labels = a->labels,
                                           .loss = a->loss,
                                           .predicted = a->predicted}));
@@ -186,6 +195,8 @@ static ek_status predict_on(ek_backend *backend, ek_net *net, int64_t n, const f
 {
     const int64_t step = n < RUN_SAMPLES || needs_batch(net) ? n : RUN_SAMPLES;
     ek_program *program = NULL;
+    ek_normal *normal;
+    EK_TRY(ek_normal_new(&normal, net));
     ek_status status = ek_plan_new(&program, net,
                                    &(ek_plan_request){.mode = EK_PREDICTION,
                                                       .input = EK_INPUT_FLOATS,
@@ -198,8 +209,10 @@ static ek_status predict_on(ek_backend *backend, ek_net *net, int64_t n, const f
         status = ek_backend_run(backend, program,
                                 &(ek_batch){.samples = n - begin < step ? n - begin : step,
                                             .values = x + begin * in,
+                                            .normal = normal,
                                             .logits = logits + begin * out});
     ek_program_free(program);
+    ek_normal_free(normal);
     return status;
 }
 

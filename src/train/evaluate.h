@@ -29,6 +29,7 @@ typedef struct ek_batch_arrays {
     uint8_t *labels;
     double *loss;
     int *predicted;
+    int32_t *ids;
 } ek_batch_arrays;
 
 ek_status ek_batch_arrays_new(ek_batch_arrays *arrays, int64_t samples);

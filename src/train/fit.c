@@ -3,6 +3,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "base/memory.h"
 #include "base/random.h"
+#include "net/normalize.h"
 #include "net/plan.h"
 #include "train/evaluate.h"
 
@@ -19,6 +20,9 @@ typedef struct trainer {
     ek_program *program;
     ek_evaluator *evaluator; /* NULL without validation data */
     ek_batch_arrays arrays;
+    ek_normal *normal; /* NULL: none */
+    ek_augmentation augmentation;
+    uint8_t *scratch; /* for changed images; NULL: images stay as they are */
     int32_t *order;
 } trainer;
 
@@ -42,6 +46,10 @@ static ek_status fill_options(ek_fit_options *o)
                        o->epochs, o->batch_size, o->threads);
     if (!(o->lr >= 0 && isfinite(o->lr)))
         return ek_fail(EK_ERR_ARGUMENT, "ek_fit: the learning rate %g is not a positive number", (double)o->lr);
+    if (o->augment.crop < 0 || o->augment.crop > EK_CROP_MAX)
+        return ek_fail(EK_ERR_ARGUMENT, "ek_fit: augment.crop is %d, not in 0 .. %d", o->augment.crop, EK_CROP_MAX);
+    if (!(o->augment.erase >= 0 && o->augment.erase <= 1))
+        return ek_fail(EK_ERR_ARGUMENT, "ek_fit: augment.erase is %g, no probability", (double)o->augment.erase);
     o->epochs = o->epochs ? o->epochs : 10;
     o->batch_size = o->batch_size ? o->batch_size : 128;
     o->lr = o->lr != 0 ? o->lr : 0.1f;
@@ -84,6 +92,26 @@ static ek_status check_counters(ek_net *net)
     return EK_OK;
 }
 
+/* What images go through on their way, and room for those that change. */
+static ek_status open_input(trainer *t, const ek_dataset_info *info)
+{
+    const ek_augment_options *o = &t->o.augment;
+    const size_t size = (size_t)info->channels * (size_t)info->height * (size_t)info->width;
+    t->augmentation = (ek_augmentation){.c = info->channels,
+                                        .h = info->height,
+                                        .w = info->width,
+                                        .crop = o->crop,
+                                        .flip = o->flip,
+                                        .erase = o->erase};
+    if (o->crop || o->flip || o->erase > 0) {
+        const size_t images = (size_t)ek_backend_threads(t->backend) * EK_LANES;
+        t->scratch = ek_calloc(images, size);
+        if (!t->scratch)
+            return EK_ERR_MEMORY;
+    }
+    return ek_normal_new(&t->normal, t->net);
+}
+
 static ek_status open_trainer(trainer *t, const ek_dataset *val)
 {
     ek_dataset_info info;
@@ -98,6 +126,7 @@ static ek_status open_trainer(trainer *t, const ek_dataset *val)
     const int64_t most = t->count < t->o.batch_size ? t->count : t->o.batch_size;
     EK_TRY(ek_backend_new_cpu(&t->backend, ek_useful_threads(t->o.threads, val ? t->count : most)));
     EK_TRY(ek_batch_arrays_new(&t->arrays, most));
+    EK_TRY(open_input(t, &info));
     EK_TRY(ek_plan_new(&t->program, t->net,
                        &(ek_plan_request){.mode = EK_TRAINING,
                                           .input = EK_INPUT_BYTES,
@@ -117,6 +146,8 @@ static void close_trainer(trainer *t)
     ek_evaluator_free(t->evaluator);
     ek_program_free(t->program);
     ek_batch_arrays_free(&t->arrays);
+    ek_normal_free(t->normal);
+    ek_free(t->scratch);
     ek_backend_free(t->backend);
     ek_free(t->order);
 }
@@ -130,13 +161,19 @@ static ek_status tell(const trainer *t, const ek_fit_event *event)
 }
 
 /* One optimiser step on samples begin.. of the order; adds its samples to the sums, and gives its own. */
-static ek_status train_step(trainer *t, int64_t begin, int64_t count, totals *sums, totals *own)
+static ek_status train_step(trainer *t, int epoch, int64_t begin, int64_t count, totals *sums, totals *own)
 {
     ek_batch_arrays *a = &t->arrays;
     ek_batch_arrays_fill(a, t->train, t->order, begin, count);
     EK_TRY(ek_backend_run(t->backend, t->program,
                           &(ek_batch){.samples = count,
                                       .images = a->images,
+                                      .normal = t->normal,
+                                      .augmentation = t->scratch ? &t->augmentation : NULL,
+                                      .scratch = t->scratch,
+                                      .seed = t->o.seed,
+                                      .epoch = (uint32_t)epoch,
+                                      .ids = a->ids,
                                       .labels = a->labels,
                                       .loss = a->loss,
                                       .predicted = a->predicted,
@@ -171,7 +208,7 @@ static ek_status train_epoch(trainer *t, int epoch)
     int64_t step = 0;
     for (int64_t begin = 0; begin < t->count; begin += t->o.batch_size) {
         const int64_t rest = t->count - begin, count = rest < t->o.batch_size ? rest : t->o.batch_size;
-        const ek_status status = train_step(t, begin, count, &sums, &own);
+        const ek_status status = train_step(t, epoch, begin, count, &sums, &own);
         step++;
         if (status) {
             char where[64];

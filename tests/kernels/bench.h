@@ -107,7 +107,7 @@ static inline void bench_rest(const ek_blocked_kernels *kernel)
     float *dlogits = floats(CLASSES * LANES), *value = random_floats(PARAMETERS);
     float *gradient = random_floats(PARAMETERS), *parts = random_floats((size_t)8 * 3000), *sum = floats(3000);
     printf("  the rest\n");
-    BENCH("gather 28x28", 0, kernel->gather(images, LANES, PIXELS, x));
+    BENCH("gather 28x28", 0, kernel->gather(images, LANES, PIXELS, NULL, x));
     BENCH("softmax cross-entropy 10", 0,
           kernel->softmax_cross_entropy(CLASSES, logits, labels, LANES, 0.01f, loss, predicted, dlogits));
     BENCH("sgd of 45000", 0, kernel->sgd(PARAMETERS, 0.1f, gradient, value));

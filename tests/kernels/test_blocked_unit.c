@@ -456,9 +456,16 @@ static void check_losses(void)
 
 /* ---- Bytes, updates, sums ----------------------------------------------------------------------------------- */
 
-static void check_gather(int size, int live)
+/* channels 0: no normalisation. */
+static void check_gather(int size, int live, int channels)
 {
-    check_case("gather %d bytes of %d images", size, live);
+    check_case("gather %d bytes of %d images, %d channels normalised", size, live, channels);
+    float mean[3], std[3];
+    for (int c = 0; c < channels; c++) {
+        mean[c] = 0.1f + 0.2f * (float)c;
+        std[c] = 0.3f - 0.07f * (float)c;
+    }
+    const ek_normal normal = {channels, mean, std};
     const uint8_t **images = must(calloc((size_t)live, sizeof *images));
     arrays[array_count++].plain = images;
     float *want = floats((size_t)size * LANES);
@@ -469,11 +476,14 @@ static void check_gather(int size, int live)
             image[i] = (uint8_t)random_int(0, 255);
     }
     for (int n = 0; n < LANES; n++)
-        for (int i = 0; i < size; i++)
-            want[i * LANES + n] = (float)images[n < live ? n : 0][i] / 255.0f;
+        for (int i = 0; i < size; i++) {
+            const int c = channels ? i / (size / channels) : 0;
+            const float x = (float)images[n < live ? n : 0][i] / 255.0f;
+            want[i * LANES + n] = channels ? (x - mean[c]) / std[c] : x;
+        }
     for (int i = 0; i < set_count; i++) {
         float *x = floats((size_t)size * LANES);
-        sets[i]->blocked.gather(images, live, size, x);
+        sets[i]->blocked.gather(images, live, size, channels ? &normal : NULL, x);
         compare_exactly(sets[i]->name, "x", (size_t)size * LANES, x, want);
     }
     check_margins();
@@ -522,9 +532,12 @@ static void check_flat(void)
 {
     check_group("bytes to floats");
     for (int live = 1; live <= 16; live++)
-        for (int size = live; size < 60; size += 7)
-            check_gather(size, live);
-    check_gather(784, 16);
+        for (int size = live; size < 60; size += 7) {
+            check_gather(size, live, 0);
+            check_gather(3 * size, live, 3);
+        }
+    check_gather(784, 16, 0);
+    check_gather(784, 16, 1);
     check_group_end();
     check_group("updates");
     for (size_t count = 1; count < 70; count++)

@@ -5,6 +5,7 @@
 #define EK_CPU_KERNEL_BLOCKED_H
 
 #include "op/batchnorm.h"
+#include "op/input.h"
 #include "op/op.h"
 
 #include <stddef.h>
@@ -58,9 +59,9 @@ typedef struct ek_blocked_kernels {
     void (*softmax_cross_entropy)(int k, const float *logits, const uint8_t *labels, int live, float weight,
                                   double *loss, int *predicted, float *dlogits);
 
-    /* Bytes of up to sixteen images (`live` of them; each `size` long) to [size][16] floats: byte/255.
-     * Dead lanes repeat the first. */
-    void (*gather)(const uint8_t *const *images, int live, int64_t size, float *x);
+    /* Bytes of up to sixteen images (`live` of them; each `size` long) to [size][16] floats: byte/255, normalised as
+     * op/input.h says unless `normal` is NULL; size is a multiple of its channels. Dead lanes repeat the first. */
+    void (*gather)(const uint8_t *const *images, int live, int64_t size, const ek_normal *normal, float *x);
 
     /* value -= rate * gradient. */
     void (*sgd)(size_t count, float rate, const float *gradient, float *value);

@@ -221,23 +221,34 @@ static void transpose_bytes(const uint8_t *const *images, int64_t at, uint8_t ou
     memcpy(out, a, sizeof a);
 }
 
-static void gather(const uint8_t *const *images, int live, int64_t size, float *x)
+/* One channel of the sixteen images; mean 0 and std 1 where nothing is normalised, which changes no bit. */
+static void gather_plane(const uint8_t *const all[EK_LANES], int64_t size, float mean, float std, float *x)
 {
-    const uint8_t *all[EK_LANES]; /* dead lanes repeat the first image */
-    for (int i = 0; i < EK_LANES; i++)
-        all[i] = images[i < live ? i : 0];
-    const ek_v16 white = ek_set(255.0f);
+    const ek_v16 white = ek_set(255.0f), m = ek_set(mean), s = ek_set(std);
     uint8_t bytes[EK_LANES][EK_LANES];
     int64_t i = 0;
     for (; i + EK_LANES <= size; i += EK_LANES) {
         transpose_bytes(all, i, bytes);
         for (int j = 0; j < EK_LANES; j++)
-            ek_store(x + (size_t)(i + j) * EK_LANES, ek_div(ek_bytes(bytes[j]), white));
+            ek_store(x + (size_t)(i + j) * EK_LANES, ek_div(ek_sub(ek_div(ek_bytes(bytes[j]), white), m), s));
     }
     for (; i < size; i++) {
         for (int j = 0; j < EK_LANES; j++)
             bytes[0][j] = all[j][i];
-        ek_store(x + (size_t)i * EK_LANES, ek_div(ek_bytes(bytes[0]), white));
+        ek_store(x + (size_t)i * EK_LANES, ek_div(ek_sub(ek_div(ek_bytes(bytes[0]), white), m), s));
+    }
+}
+
+static void gather(const uint8_t *const *images, int live, int64_t size, const ek_normal *normal, float *x)
+{
+    const int channels = normal ? normal->c : 1;
+    const int64_t plane = size / channels;
+    for (int c = 0; c < channels; c++) {
+        const uint8_t *all[EK_LANES]; /* dead lanes repeat the first image */
+        for (int i = 0; i < EK_LANES; i++)
+            all[i] = images[i < live ? i : 0] + c * plane;
+        gather_plane(all, plane, normal ? normal->mean[c] : 0, normal ? normal->std[c] : 1,
+                     x + (size_t)(c * plane) * EK_LANES);
     }
 }
 

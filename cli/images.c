@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT
+ * What images go through on their way into a net, as one types it: --augment and --normalize. */
+#define _GNU_SOURCE
+#include "cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A decimal of [low, high] that is the whole of text. */
+static bool read_number(const char *text, double low, double high, double *value)
+{
+    char *end;
+    if (!*text || strspn(text, "+-.0123456789eE") != strlen(text))
+        return false;
+    *value = strtod(text, &end);
+    return !*end && *value >= low && *value <= high;
+}
+
+/* "crop", "crop=4", "flip", "erase", "erase=0.5". */
+static bool read_change(const char *word, ek_augment_options *augment)
+{
+    const char *equals = strchr(word, '=');
+    const size_t length = equals ? (size_t)(equals - word) : strlen(word);
+    double value;
+    if (!strncmp(word, "crop", length) && length == 4) {
+        const bool fine = !equals || (read_number(equals + 1, 1, 1024, &value) && value == (double)(int)value);
+        augment->crop = fine && equals ? (int)value : 4;
+        return fine;
+    }
+    if (!strncmp(word, "erase", length) && length == 5) {
+        const bool fine = !equals || read_number(equals + 1, 0, 1, &value);
+        augment->erase = fine && equals ? (float)value : 0.5f;
+        return fine;
+    }
+    augment->flip = augment->flip || !strcmp(word, "flip");
+    return !strcmp(word, "flip");
+}
+
+int cli_read_augment(const cli_command *self, const char *text, ek_augment_options *augment)
+{
+    char copy[256];
+    *augment = (ek_augment_options){0};
+    if (!text || !strcmp(text, "none"))
+        return CLI_GO;
+    if (strlen(text) >= sizeof copy)
+        return cli_usage(self, "--augment: too long; a list of crop, flip and erase is expected");
+    strcpy(copy, text);
+    for (char *rest = copy, *word; (word = strsep(&rest, ","));)
+        if (!read_change(word, augment))
+            return cli_usage(self, "--augment: '%s' is none of crop[=PIXELS], flip, erase[=PROBABILITY]", word);
+    return CLI_GO;
+}
+
+/* Numbers with commas between; how many, 0 for anything else. */
+static int read_numbers(char *text, int most, float *values)
+{
+    int count = 0;
+    for (char *rest = text, *word; (word = strsep(&rest, ",")); count++) {
+        double value;
+        if (count == most || !read_number(word, -1e30, 1e30, &value))
+            return 0;
+        values[count] = (float)value;
+    }
+    return count;
+}
+
+enum { CHANNELS_MAX = 64 };
+
+static int measure(const cli_command *self, const ek_dataset *dataset, ek_net *net)
+{
+    ek_dataset_info info;
+    ek_dataset_get_info(dataset, &info);
+    float *values = calloc(2 * (size_t)info.channels, sizeof *values);
+    if (!values)
+        return cli_fail(self, "out of memory");
+    const bool failed = ek_dataset_mean_std(dataset, values, values + info.channels) ||
+                        ek_net_set_normalization(net, info.channels, values, values + info.channels);
+    free(values);
+    return failed ? cli_fail(self, "%s", ek_error()) : CLI_GO;
+}
+
+int cli_normalize(const cli_command *self, const char *text, const ek_dataset *dataset, ek_net *net)
+{
+    char copy[1024];
+    float mean[CHANNELS_MAX], std[CHANNELS_MAX];
+    if (!text)
+        return CLI_GO;
+    if (!strcmp(text, "none"))
+        return ek_net_set_normalization(net, 1, NULL, NULL) ? cli_fail(self, "%s", ek_error()) : CLI_GO;
+    if (!strcmp(text, "data"))
+        return measure(self, dataset, net);
+    snprintf(copy, sizeof copy, "%s", text);
+    char *slash = strchr(copy, '/');
+    if (slash)
+        *slash = 0;
+    const int means = slash ? read_numbers(copy, CHANNELS_MAX, mean) : 0;
+    const int stds = slash ? read_numbers(slash + 1, CHANNELS_MAX, std) : 0;
+    if (!means || means != stds)
+        return cli_usage(self, "--normalize: '%s' is neither data, none, nor means and deviations as M,M,M/S,S,S",
+                         text);
+    if (ek_net_set_normalization(net, means, mean, std))
+        return cli_usage(self, "--normalize: %s", ek_error());
+    return CLI_GO;
+}

@@ -1,0 +1,50 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# What images go through: --augment, --normalize, --val-split.
+. "$(dirname "$0")/helpers"
+cd "$work" || exit 1
+python3 "$here/make_idx.py" tiny --train 200 --test 40
+train() { "$EVENKEEL" train --data tiny --net lenet --epochs 1 --batch-size 50 "$@"; }
+notes() { "$EVENKEEL" inspect "$1"; }
+
+passes "augmented" "^saved" train --augment crop,flip,erase --threads 1 -o one
+passes "on two threads" "^saved" train --augment crop,flip,erase --threads 2 -o two
+same "the same model" "$(sha256sum <one)" "$(sha256sum <two)"
+passes "augmented by numbers" "^saved" train --augment crop=2,erase=0.25 -o three
+report "another recipe, another model" "$(cmp -s one three && echo the same)"
+passes "which the file tells" "^train.augment +crop=2,erase=0.25$" notes three
+passes "no augmentation" "^saved" train --augment none -o plain
+passes "said so" "^train.augment +none$" notes plain
+for wrong in turn crop=0 crop=x crop= crop=1.5 erase=2 erase=-1 flip=1 flip, , cro; do
+    fails "--augment $wrong" 2 "^evenkeel train: --augment: '.*' is none of crop" train --augment "$wrong"
+done
+fails "--augment of much" 2 "too long" train --augment "$(printf 'flip,%.0s' $(seq 100))"
+
+passes "measured" "^saved" train --normalize data -o measured
+passes "which the file holds" "^input.mean +0\.[0-9]+$" notes measured
+passes "given" "^saved" train --normalize 0.5/0.25 -o given
+passes "held as well" "^input.std +0\.25$" notes given
+report "another scale, another model" "$(cmp -s given plain && echo the same)"
+passes "not at all" "^saved" train --normalize none --augment none -o none
+same "as if nothing was said" "$(sha256sum <plain)" "$(sha256sum <none)"
+passes "evaluated by the file's numbers" "^" "$EVENKEEL" eval given --data tiny
+last=$(train --normalize 0.5/0.25 -o given | awk '$1 == 1 {print $5}')
+same "as in training" "$last" "$(printf %.4f "$("$EVENKEEL" eval given --data tiny --json | tr -d ' ,"' | sed -n 's/^accuracy://p')")"
+for wrong in 1 1/ /1 x/1 1/2/3 1,2/1 nan/1 1,/1,; do
+    fails "--normalize $wrong" 2 "^evenkeel train: --normalize: '.*' is neither data, none" train --normalize "$wrong"
+done
+fails "--normalize by nothing" 2 "the deviation above 0" train --normalize 0/0
+fails "--normalize of three channels" 2 "the net's input has 1" train --normalize 0,0,0/1,1,1
+
+passes "a share for validation" "200|150 images, 50 for validation" train --val-split 0.25 -o split
+passes "noted" "^data.val_split +0.25$" notes split
+passes "another seed, other images" "^saved" train --val-split 0.25 --seed 1 -o other
+report "told by the digest" "$([ "$(notes split | grep '^data.digest')" = "$(notes other | grep '^data.digest')" ] &&
+    echo the same)"
+rm tiny/t10k*
+passes "no test images are needed then" "150 images, 50 for validation" train --val-split 0.25
+fails "but without" 1 "t10k" train
+for wrong in 0 1 -1 x; do
+    fails "--val-split $wrong" 2 "^evenkeel train: --val-split" train --val-split "$wrong"
+done
+finish
