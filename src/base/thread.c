@@ -24,22 +24,13 @@ typedef struct ticket {
     atomic_uint sleepers;
 } ticket;
 
-static void relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
 /* Waits until the ticket is no longer `old`. */
 static void ticket_wait(ticket *t, unsigned old)
 {
     for (int i = 0; i < SPINS; i++) {
         if (atomic_load_explicit(&t->value, memory_order_acquire) != old)
             return;
-        relax();
+        ek_relax();
     }
     atomic_fetch_add(&t->sleepers, 1);
     while (atomic_load(&t->value) == old)

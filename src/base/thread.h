@@ -37,6 +37,16 @@ void ek_share_free(ek_share *share);
 void ek_share_start(ek_share *share, int threads, int64_t count);
 int64_t ek_share_next(ek_share *share, int threads, int thread);
 
+/* One turn of waiting in a loop: lets the other hardware thread of this processor go first. */
+static inline void ek_relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
 /* Processors this process may use: the smaller of its affinity mask and its cgroup's quota (rounded up). >= 1. */
 int ek_processors(void);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The CPU's backend: runs a program's phases on a pool of threads. */
+#include "base/help.h"
 #include "base/memory.h"
 #include "base/thread.h"
 #include "cpu/dispatch.h"
@@ -8,6 +9,8 @@
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
+
+enum { HELP_SPINS = 1000 };
 
 /* Neighbouring steps of one scope. */
 typedef struct phase {
@@ -24,6 +27,7 @@ typedef struct fault {
 struct ek_backend {
     ek_pool *pool;
     ek_share *share;
+    ek_help *help;
     int threads;
     const ek_kernels *kernels;
     /* The run at hand. */
@@ -32,6 +36,7 @@ struct ek_backend {
     phase *phases;
     int phase_count, phase_capacity;
     int phase;                 /* the one at hand */
+    atomic_llong unfinished;   /* items of it */
     fault fault;               /* step -1: none */
     atomic_int gradient_fault; /* least step + 1 whose gradient was not finite, 0: none */
 };
@@ -48,7 +53,7 @@ ek_status ek_backend_new_cpu(ek_backend **out, int threads)
     b->kernels = kernels;
     b->threads = threads ? threads : ek_processors();
     ek_status status = ek_pool_new(&b->pool, b->threads);
-    if (!status && !(b->share = ek_share_new(b->threads)))
+    if (!status && (!(b->share = ek_share_new(b->threads)) || !(b->help = ek_help_new(b->threads))))
         status = EK_ERR_MEMORY;
     if (status) {
         ek_backend_free(b);
@@ -64,6 +69,7 @@ void ek_backend_free(ek_backend *b)
         return;
     ek_pool_free(b->pool);
     ek_share_free(b->share);
+    ek_help_free(b->help);
     ek_free(b->phases);
     ek_free(b);
 }
@@ -175,45 +181,114 @@ static void run_layernorm(ek_backend *b, const ek_step *s, int64_t slot)
                            at(b, s->dx, slot), parts, parts ? parts + m : NULL);
 }
 
-static void run_map(ek_backend *b, const ek_step *s, int64_t slot, int thread)
+/* ---- Pieces of a step ---- */
+
+/* The heavy steps of a block are cut into pieces of some ten microseconds along one extent of what they write, so that
+ * a thread without a block of its own can help with another's. The cut depends on the shapes alone. */
+typedef struct range {
+    int begin, end;
+} range;
+
+enum { PIECE_WORK = 30000 }; /* multiply-adds of a sample, about as many cycles for sixteen of them on AVX2 */
+
+/* The extent of a step that is cut, and its work; 1: whole. */
+static int extent_of(const ek_step *s, double *work)
+{
+    const ek_conv *g = &s->u.map.g;
+    const ek_unit *u = &s->u.unit.u;
+    switch (s->kind) {
+    case EK_STEP_MAP:
+    case EK_STEP_MAP_BACKWARD:
+    case EK_STEP_WEIGHT_PARTS:
+        *work = (double)g->k * g->p * g->q * g->c * g->r * g->s;
+        return s->kind == EK_STEP_MAP ? g->p : s->kind == EK_STEP_MAP_BACKWARD ? g->h : g->k;
+    case EK_STEP_UNIT:
+    case EK_STEP_UNIT_SUMS:
+    case EK_STEP_UNIT_BACKWARD:
+        *work = (s->kind == EK_STEP_UNIT ? 24.0 : 8.0) * u->c * u->h * u->w; /* measured, with a sigmoid */
+        return u->c;
+    case EK_STEP_STATS:
+        *work = 4.0 * s->u.norm.norm->c * (double)s->u.norm.norm->plane;
+        return s->u.norm.norm->c;
+    default:
+        *work = 0;
+        return 1;
+    }
+}
+
+static int pieces_of(const ek_step *s)
+{
+    double work;
+    const int extent = extent_of(s, &work), most = extent < EK_HELP_PIECES ? extent : EK_HELP_PIECES;
+    const double wanted = work / PIECE_WORK;
+    return wanted < 1 ? 1 : wanted < most ? (int)wanted : most;
+}
+
+static range piece_range(const ek_step *s, int piece)
+{
+    double work;
+    const int64_t extent = extent_of(s, &work), pieces = pieces_of(s);
+    return (range){(int)(extent * piece / pieces), (int)(extent * (piece + 1) / pieces)};
+}
+
+static void run_map(ek_backend *b, const ek_step *s, int64_t slot, range r, int thread)
 {
     const ek_blocked_kernels *k = &b->kernels->blocked;
     const ek_conv *g = &s->u.map.g;
     const float *packed = b->program->arena + s->u.map.packed;
     if (s->kind == EK_STEP_MAP) {
         const float *bias = s->u.map.folded < 0 ? s->u.map.bias : b->program->arena + s->u.map.bias_at;
-        k->conv_forward(g, packed, bias, at(b, s->x, slot), at(b, s->y, slot));
+        k->conv_forward(g, packed, bias, at(b, s->x, slot), at(b, s->y, slot), r.begin, r.end);
     } else if (s->kind == EK_STEP_MAP_BACKWARD) {
-        k->conv_backward_data(g, packed, at(b, s->dy, slot), at(b, s->dx, slot));
+        k->conv_backward_data(g, packed, at(b, s->dy, slot), at(b, s->dx, slot), r.begin, r.end);
     } else {
+        ek_conv part = *g; /* output channels r alone */
+        part.k = r.end - r.begin;
+        const size_t taps = (size_t)g->c * (size_t)g->r * (size_t)g->s, begin = (size_t)r.begin;
+        const float *dy = at(b, s->dy, slot) + begin * (size_t)g->p * (size_t)g->q * EK_LANES;
         float *parts = at(b, s->u.map.parts, slot);
-        k->conv_backward_weight(g, at(b, s->x, slot), at(b, s->dy, slot), at(b, s->u.map.scratch, thread), parts,
-                                s->u.map.has_bias ? parts + ek_conv_weights(g) : NULL);
+        k->conv_backward_weight(&part, at(b, s->x, slot), dy, at(b, s->u.map.scratch, thread), parts + begin * taps,
+                                s->u.map.has_bias ? parts + ek_conv_weights(g) + begin : NULL);
     }
 }
 
-static void run_unit(ek_backend *b, const ek_step *s, int64_t block, int64_t slot, int live)
+static void run_unit(ek_backend *b, const ek_step *s, int64_t block, int64_t slot, range r, int live)
 {
     const ek_blocked_kernels *k = &b->kernels->blocked;
-    const ek_unit *u = &s->u.unit.u;
+    ek_unit u = s->u.unit.u; /* channels r alone */
+    const size_t x_at = (size_t)r.begin * (size_t)u.h * (size_t)u.w * EK_LANES;
+    const size_t y_at = x_at / (size_t)(u.pool * u.pool);
+    u.c = r.end - r.begin;
     ek_batchnorm *norm = s->u.unit.norm;
-    float *activated = s->u.unit.keep ? at(b, s->u.unit.activated, slot) : NULL;
-    const float *x = at(b, s->x, slot);
+    float *activated = s->u.unit.keep ? at(b, s->u.unit.activated, slot) + x_at : NULL;
+    const float *x = at(b, s->x, slot) + x_at;
+    const ek_norm_gradient *gradients = norm ? norm->gradients + r.begin : NULL;
     if (s->kind == EK_STEP_UNIT)
-        k->unit_forward(u, norm ? norm->channels : NULL, x, activated, at(b, s->y, slot));
+        k->unit_forward(&u, norm ? norm->channels + r.begin : NULL, x, activated, at(b, s->y, slot) + y_at);
     else if (s->kind == EK_STEP_UNIT_SUMS)
-        k->unit_sums(u, norm->gradients, x, activated, at(b, s->dy, slot), live, norm->block_sums + block * norm->c);
+        k->unit_sums(&u, gradients, x, activated, at(b, s->dy, slot) + y_at, live,
+                     norm->block_sums + block * norm->c + r.begin);
     else
-        k->unit_backward(u, norm ? norm->gradients : NULL, x, activated, at(b, s->dy, slot), live,
-                         at(b, s->dx, slot));
+        k->unit_backward(&u, gradients, x, activated, at(b, s->dy, slot) + y_at, live, at(b, s->dx, slot) + x_at);
 }
 
-static void run_on_block(ek_backend *b, const ek_step *s, int64_t block, int thread)
+static void run_stats(ek_backend *b, const ek_step *s, int64_t block, int64_t slot, range r, int live)
+{
+    ek_batchnorm *norm = s->u.norm.norm;
+    const size_t first = (size_t)(block * norm->c + r.begin);
+    const float *x = at(b, s->x, slot) + (size_t)r.begin * (size_t)norm->plane * EK_LANES;
+    b->kernels->blocked.channel_stats(r.end - r.begin, (int)norm->plane, x, live, norm->block_mean + first,
+                                      norm->block_deviations + first);
+}
+
+/* One piece of a step of the block that thread `owner` has taken, by `thread`. */
+static void run_piece(ek_backend *b, const ek_step *s, int64_t block, int piece, int owner, int thread)
 {
     const ek_blocked_kernels *k = &b->kernels->blocked;
     const ek_batch *batch = b->batch;
     const int live = live_samples(batch, block);
-    const int64_t slot = b->program->by_thread ? thread : block;
+    const int64_t slot = b->program->by_thread ? owner : block;
+    const range r = piece_range(s, piece);
     switch (s->kind) {
     case EK_STEP_GATHER:
         gather(b, s, block, live, thread, at(b, s->y, slot));
@@ -227,18 +302,15 @@ static void run_on_block(ek_backend *b, const ek_step *s, int64_t block, int thr
     case EK_STEP_MAP:
     case EK_STEP_MAP_BACKWARD:
     case EK_STEP_WEIGHT_PARTS:
-        run_map(b, s, slot, thread);
+        run_map(b, s, slot, r, thread);
         break;
-    case EK_STEP_STATS: {
-        ek_batchnorm *norm = s->u.norm.norm;
-        k->channel_stats(norm->c, (int)norm->plane, at(b, s->x, slot), live, norm->block_mean + block * norm->c,
-                         norm->block_deviations + block * norm->c);
+    case EK_STEP_STATS:
+        run_stats(b, s, block, slot, r, live);
         break;
-    }
     case EK_STEP_UNIT:
     case EK_STEP_UNIT_SUMS:
     case EK_STEP_UNIT_BACKWARD:
-        run_unit(b, s, block, slot, live);
+        run_unit(b, s, block, slot, r, live);
         break;
     case EK_STEP_POOL:
         k->avgpool_forward(&s->u.pool.g, at(b, s->x, slot), at(b, s->y, slot));
@@ -263,6 +335,27 @@ static void run_on_block(ek_backend *b, const ek_step *s, int64_t block, int thr
     default: /* of another scope */
         break;
     }
+}
+
+/* A piece by its number, step << BLOCK_BITS | block, for those who help. */
+enum { BLOCK_BITS = 22 };
+
+static void run_numbered(void *argument, int owner, uint64_t what, int piece, int thread)
+{
+    ek_backend *b = argument;
+    const int64_t block = (int64_t)(what & ((1 << BLOCK_BITS) - 1));
+    run_piece(b, &b->program->steps[what >> BLOCK_BITS], block, piece, owner, thread);
+}
+
+static void run_on_block(ek_backend *b, int step, int64_t block, int thread)
+{
+    const ek_step *s = &b->program->steps[step];
+    const int pieces = pieces_of(s);
+    if (pieces > 1 && b->threads > 1 && block >> BLOCK_BITS == 0)
+        ek_help_open(b->help, thread, (uint64_t)step << BLOCK_BITS | (uint64_t)block, pieces, run_numbered, b);
+    else
+        for (int piece = 0; piece < pieces; piece++)
+            run_piece(b, s, block, piece, thread, thread);
 }
 
 /* ---- Steps of items ---- */
@@ -367,7 +460,7 @@ static void run_phase_item(ek_backend *b, const phase *p, int64_t item, int thre
     const ek_step *steps = b->program->steps;
     if (p->scope == EK_PER_BLOCK) {
         for (int i = p->begin; i < p->end; i++)
-            run_on_block(b, &steps[i], item, thread);
+            run_on_block(b, i, item, thread);
         return;
     }
     int i = p->begin;
@@ -385,8 +478,23 @@ static void next_phase(void *argument)
         for (int i = p->begin; i < p->end; i++)
             run_once(b, &b->program->steps[i]);
     }
-    if (b->phase < b->phase_count)
-        ek_share_start(b->share, b->threads, phase_items(b, &b->phases[b->phase]));
+    if (b->phase < b->phase_count) {
+        const int64_t items = phase_items(b, &b->phases[b->phase]);
+        atomic_store_explicit(&b->unfinished, items, memory_order_relaxed);
+        ek_share_start(b->share, b->threads, items);
+    }
+}
+
+/* A thread without an item: helps those that have one, and gives up when there was nothing to help with for about
+ * twenty microseconds. */
+static void help_others(ek_backend *b, int thread)
+{
+    for (int i = 0; i < HELP_SPINS && atomic_load_explicit(&b->unfinished, memory_order_relaxed) > 0; i++) {
+        if (ek_help_other(b->help, b->threads, thread, run_numbered, b))
+            i = 0;
+        else
+            ek_relax();
+    }
 }
 
 static void run_thread(void *argument, ek_pool *pool, int thread)
@@ -394,8 +502,12 @@ static void run_thread(void *argument, ek_pool *pool, int thread)
     ek_backend *b = argument;
     while (b->phase < b->phase_count) {
         const phase *p = &b->phases[b->phase];
-        for (int64_t item; (item = ek_share_next(b->share, b->threads, thread)) >= 0;)
+        for (int64_t item; (item = ek_share_next(b->share, b->threads, thread)) >= 0;) {
             run_phase_item(b, p, item, thread);
+            atomic_fetch_sub_explicit(&b->unfinished, 1, memory_order_relaxed);
+        }
+        if (p->scope == EK_PER_BLOCK)
+            help_others(b, thread);
         ek_pool_barrier(pool, next_phase, b);
     }
 }

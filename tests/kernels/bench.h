@@ -63,8 +63,8 @@ static inline void bench_conv(const ek_blocked_kernels *kernel, ek_conv g)
     printf("  convolution %dx%dx%d to %d, kernel %d\n", g.c, g.h, g.w, g.k, g.r);
     BENCH("pack", 0, kernel->pack_forward(&g, weight, packed));
     kernel->pack_backward(&g, weight, packed_backward);
-    BENCH("forward", operations, kernel->conv_forward(&g, packed, bias, x, y));
-    BENCH("backward data", operations, kernel->conv_backward_data(&g, packed_backward, dy, dx));
+    BENCH("forward", operations, kernel->conv_forward(&g, packed, bias, x, y, 0, g.p));
+    BENCH("backward data", operations, kernel->conv_backward_data(&g, packed_backward, dy, dx, 0, g.h));
     if (g.h == 1 && g.w == 1)
         bench_linear(kernel, &g);
     else

@@ -84,7 +84,7 @@ static void check_tiles(const ek_kernels *set, const conv_data *d, const float *
     one.k = 1;
     float *packed = floats(row), *part = floats(plane);
     kernel->pack_forward(&one, d->weight + k * row, packed);
-    kernel->conv_forward(&one, packed, d->bias ? d->bias + k : NULL, d->x, part);
+    kernel->conv_forward(&one, packed, d->bias ? d->bias + k : NULL, d->x, part, 0, g->p);
     compare_bits(set->name, "y of one channel", plane * sizeof *y, part, y + k * plane);
 
     one = *g;
@@ -95,7 +95,7 @@ static void check_tiles(const ek_kernels *set, const conv_data *d, const float *
     packed = floats((size_t)g->k * taps);
     part = floats(image);
     kernel->pack_backward(&one, weight, packed);
-    kernel->conv_backward_data(&one, packed, d->dy, part);
+    kernel->conv_backward_data(&one, packed, d->dy, part, 0, g->h);
     compare_bits(set->name, "dx of one channel", image * sizeof *dx, part, dx + c * image);
     one.k = 1;
     part = floats(taps);
@@ -119,8 +119,11 @@ static void check_conv(ek_conv g, int live, bool bias)
               *scratch = floats(ek_conv_scratch(&g));
         kernel->pack_forward(&g, d.weight, packed);
         kernel->pack_backward(&g, d.weight, packed_backward);
-        kernel->conv_forward(&g, packed, d.bias, d.x, y.of[i]);
-        kernel->conv_backward_data(&g, packed_backward, d.dy, dx.of[i]);
+        const int p = random_int(0, g.p), h = random_int(0, g.h); /* in two pieces */
+        kernel->conv_forward(&g, packed, d.bias, d.x, y.of[i], 0, p);
+        kernel->conv_forward(&g, packed, d.bias, d.x, y.of[i], p, g.p);
+        kernel->conv_backward_data(&g, packed_backward, d.dy, dx.of[i], h, g.h);
+        kernel->conv_backward_data(&g, packed_backward, d.dy, dx.of[i], 0, h);
         kernel->conv_backward_weight(&g, d.x, d.dy, scratch, dweight.of[i], bias ? dbias.of[i] : NULL);
         compare_block(set, "y", d.out, live, y.of[i], d.y, d.y_bound);
         compare_block(set, "dx", d.in, live, dx.of[i], d.dx, d.dx_bound);

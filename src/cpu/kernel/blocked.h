@@ -15,10 +15,11 @@ typedef struct ek_blocked_kernels {
     void (*pack_forward)(const ek_conv *g, const float *weight, float *packed);
     void (*pack_backward)(const ek_conv *g, const float *weight, float *packed);
 
-    /* x [C][H][W][16] to y [K][P][Q][16]. bias [K] or NULL. */
-    void (*conv_forward)(const ek_conv *g, const float *packed, const float *bias, const float *x, float *y);
-    /* dy [K][P][Q][16] to dx [C][H][W][16]. */
-    void (*conv_backward_data)(const ek_conv *g, const float *packed, const float *dy, float *dx);
+    /* x [C][H][W][16] to rows p0..p1-1 of y [K][P][Q][16]. bias [K] or NULL. */
+    void (*conv_forward)(const ek_conv *g, const float *packed, const float *bias, const float *x, float *y, int p0,
+                         int p1);
+    /* dy [K][P][Q][16] to rows h0..h1-1 of dx [C][H][W][16]. */
+    void (*conv_backward_data)(const ek_conv *g, const float *packed, const float *dy, float *dx, int h0, int h1);
     /* This block's share of dweight [K,C,R,S], and of dbias [K] unless NULL.
      * scratch: ek_conv_scratch(g) floats. */
     void (*conv_backward_weight)(const ek_conv *g, const float *x, const float *dy, float *scratch, float *dweight,

@@ -171,13 +171,14 @@ static reach reach_forward(int position, int stride, int padding, int kernel, in
     return first < end ? (reach){first, end - first, origin + first} : (reach){0, 0, 0};
 }
 
-static void conv_forward(const ek_conv *g, const float *packed, const float *bias, const float *x, float *y)
+static void conv_forward(const ek_conv *g, const float *packed, const float *bias, const float *x, float *y, int p0,
+                         int p1)
 {
     const tiling tiles = tiles_of(g->k);
     const size_t tap_floats = (size_t)g->c * (size_t)g->r * (size_t)g->s;
     const size_t y_channel = (size_t)g->p * (size_t)g->q * EK_LANES;
     const ptrdiff_t x_row = (ptrdiff_t)g->w * EK_LANES;
-    for (int p = 0; p < g->p; p++) {
+    for (int p = p0; p < p1; p++) {
         const reach rows = reach_forward(p, g->stride, g->padding, g->r, g->h);
         for (int q = 0; q < g->q; q++) {
             const reach columns = reach_forward(q, g->stride, g->padding, g->s, g->w);
@@ -213,13 +214,13 @@ static reach reach_backward(int position, int stride, int padding, int kernel, i
     return first <= last ? (reach){first, (last - first) / stride + 1, (origin - first) / stride} : (reach){0, 0, 0};
 }
 
-static void conv_backward_data(const ek_conv *g, const float *packed, const float *dy, float *dx)
+static void conv_backward_data(const ek_conv *g, const float *packed, const float *dy, float *dx, int h0, int h1)
 {
     const tiling tiles = tiles_of(g->c);
     const size_t tap_floats = (size_t)g->k * (size_t)g->r * (size_t)g->s;
     const size_t dx_channel = (size_t)g->h * (size_t)g->w * EK_LANES;
     const ptrdiff_t dy_row = (ptrdiff_t)g->q * EK_LANES;
-    for (int h = 0; h < g->h; h++) {
+    for (int h = h0; h < h1; h++) {
         const reach rows = reach_backward(h, g->stride, g->padding, g->r, g->p);
         for (int w = 0; w < g->w; w++) {
             const reach columns = reach_backward(w, g->stride, g->padding, g->s, g->q);
