@@ -11,7 +11,7 @@ typedef struct ek_help ek_help; /* one per thread, in its own cache line */
 /* One piece of the work `what` of thread `owner`, run by `thread`. */
 typedef void ek_help_function(void *argument, int owner, uint64_t what, int piece, int thread);
 
-enum { EK_HELP_PIECES = 1000 };                      /* at most */
+enum { EK_HELP_PIECES = 1000 };                    /* at most */
 #define EK_HELP_WHAT_MAX ((UINT64_C(1) << 44) - 1) /* `what` is a number that only the function understands */
 
 ek_help *ek_help_new(int threads); /* NULL: out of memory */
