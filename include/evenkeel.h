@@ -252,11 +252,22 @@ EK_API ek_status ek_net_batchnorm(ek_net *net, const ek_net_batchnorm_options *o
 /* PyTorch's LayerNorm over the whole sample. */
 EK_API ek_status ek_net_layernorm(ek_net *net, const ek_net_layernorm_options *options);
 
+/* PyTorch's ReLU: max(x, 0). */
+EK_API ek_status ek_net_relu(ek_net *net);
+
 EK_API ek_status ek_net_sigmoid(ek_net *net);
+
+/* PyTorch's MaxPool2d: windows of kernel x kernel every `stride` (0 means kernel) on an image with `padding` rows and
+ * columns around it that are never the maximum; what does not fill a window is left out. 2*padding <= kernel. The
+ * gradient goes to the first of equal maxima in row order; a window with NaN gives NaN. */
+EK_API ek_status ek_net_maxpool2d(ek_net *net, int kernel, int stride, int padding);
 
 /* PyTorch's AvgPool2d without padding: windows of kernel x kernel every `stride` (0 means kernel); what does not
  * fill a window is left out. */
 EK_API ek_status ek_net_avgpool2d(ek_net *net, int kernel, int stride);
+
+/* PyTorch's AdaptiveAvgPool2d(1): the mean of each channel, [C,H,W] to [C,1,1]. */
+EK_API ek_status ek_net_globalavgpool(ek_net *net);
 
 /* [C,H,W] to [C*H*W]. */
 EK_API ek_status ek_net_flatten(ek_net *net);

@@ -95,13 +95,19 @@ static inline ek_conv reference_conv_of(const ek_layer *l)
 
 static inline ek_pool2d reference_pool_of(const ek_layer *l)
 {
-    return (ek_pool2d){.c = l->in.c,
-                       .h = l->in.h,
-                       .w = l->in.w,
-                       .p = l->out.h,
-                       .q = l->out.w,
-                       .kernel = l->o.avgpool.kernel,
-                       .stride = l->o.avgpool.stride};
+    ek_pool2d g = {.c = l->in.c, .h = l->in.h, .w = l->in.w, .p = l->out.h, .q = l->out.w};
+    const bool whole = l->kind == EK_LAYER_GLOBALAVGPOOL;
+    g.kernel_h = whole ? g.h : l->o.pool.kernel;
+    g.kernel_w = whole ? g.w : l->o.pool.kernel;
+    g.stride_h = g.stride_w = whole ? 1 : l->o.pool.stride;
+    g.padding_h = g.padding_w = whole ? 0 : l->o.pool.padding;
+    g.maximum = l->kind == EK_LAYER_MAXPOOL2D;
+    return g;
+}
+
+static inline ek_activation reference_activation_of(const ek_layer *l)
+{
+    return l->kind == EK_LAYER_RELU ? EK_RELU : EK_SIGMOID;
 }
 
 static inline ek_shape reference_shape(const ek_layer *l, int64_t n)
@@ -152,12 +158,15 @@ static inline const double *reference_forward(reference_net *r, ek_mode mode, co
             ek_reference_layer_norm(reference_shape(l, r->n), x, weight, bias, (double)l->o.layernorm.eps, s->y,
                                     s->mean, s->rstd);
             break;
+        case EK_LAYER_RELU:
         case EK_LAYER_SIGMOID:
             for (int64_t j = 0; j < count; j++)
-                s->y[j] = ek_reference_sigmoid(x[j]);
+                s->y[j] = ek_reference_activation(reference_activation_of(l), x[j]);
             break;
+        case EK_LAYER_MAXPOOL2D:
         case EK_LAYER_AVGPOOL2D:
-            ek_reference_avgpool(&pool, r->n, x, s->y);
+        case EK_LAYER_GLOBALAVGPOOL:
+            ek_reference_pool(&pool, r->n, x, s->y);
             break;
         case EK_LAYER_FLATTEN:
             memcpy(s->y, x, (size_t)count * sizeof *x);
@@ -179,13 +188,10 @@ static inline double reference_loss(reference_net *r, const double *x, const uin
     return sum / (double)r->n;
 }
 
-/* After reference_loss of the same batch: every gradient. */
-static inline void reference_backward(reference_net *r, const double *x, const uint8_t *labels)
+/* After reference_forward of the same batch in training: every gradient, where that of the outputs is dlogits. */
+static inline void reference_backward_from(reference_net *r, const double *x, const double *dlogits)
 {
-    const int k = ek_net_output(r->net).c, last = r->net->layer_count - 1;
-    double *dlogits = reference_doubles(r->n * k);
-    for (int64_t n = 0; n < r->n; n++)
-        ek_reference_cross_entropy(k, r->layers[last].y + n * k, labels[n], 1 / (double)r->n, dlogits + n * k);
+    const int last = r->net->layer_count - 1;
     for (int i = last; i >= 0; i--) {
         const ek_layer *l = &r->net->layers[i];
         reference_layer *s = &r->layers[i];
@@ -210,18 +216,32 @@ static inline void reference_backward(reference_net *r, const double *x, const u
         case EK_LAYER_LAYERNORM:
             ek_reference_layer_norm_backward(shape, in, dy, weight, s->mean, s->rstd, s->dx, dweight, dbias);
             break;
+        case EK_LAYER_RELU:
         case EK_LAYER_SIGMOID:
             for (int64_t j = 0; j < count; j++)
-                s->dx[j] = dy[j] * s->y[j] * (1 - s->y[j]);
+                s->dx[j] = dy[j] * ek_reference_activation_slope(reference_activation_of(l), in[j]);
             break;
+        case EK_LAYER_MAXPOOL2D:
         case EK_LAYER_AVGPOOL2D:
-            ek_reference_avgpool_backward(&pool, r->n, dy, s->dx);
+        case EK_LAYER_GLOBALAVGPOOL:
+            ek_reference_pool_backward(&pool, r->n, in, dy, s->dx);
             break;
         case EK_LAYER_FLATTEN:
             memcpy(s->dx, dy, (size_t)count * sizeof *dy);
             break;
         }
     }
+}
+
+/* After reference_loss of the same batch: every gradient. */
+static inline void reference_backward(reference_net *r, const double *x, const uint8_t *labels)
+{
+    const int k = ek_net_output(r->net).c;
+    const double *logits = r->layers[r->net->layer_count - 1].y;
+    double *dlogits = reference_doubles(r->n * k);
+    for (int64_t n = 0; n < r->n; n++)
+        ek_reference_cross_entropy(k, logits + n * k, labels[n], 1 / (double)r->n, dlogits + n * k);
+    reference_backward_from(r, x, dlogits);
     free(dlogits);
 }
 

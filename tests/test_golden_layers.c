@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * Convolution, linear layer, average pooling and sigmoid against PyTorch's float64: nets of one layer, forward.
- * Gradients are compared where the kernels are tested, and by whole trainings in test_parity.c. */
+ * Convolution, linear layer, pooling and activations against PyTorch's float64: nets of one layer, forward; and the
+ * reference's gradients, with which kernels and programs are compared in their turn. */
 #include "golden.h"
+#include "net/net.h"
+#include "reference_net.h"
 
 /* Elementwise, of the largest magnitude. */
 static const double tolerance = 1e-6;
@@ -26,6 +28,13 @@ static ek_net *build(const ek_safetensors *file, const char *name, const char *t
         GOLDEN_OK(ek_net_linear(net, (int)y->dim[1], &(ek_net_linear_options){.no_bias = !golden_int(text, "bias")}));
     } else if (golden_is(text, "avg_pool")) {
         GOLDEN_OK(ek_net_avgpool2d(net, golden_int(text, "kernel"), golden_int(text, "stride")));
+    } else if (golden_is(text, "max_pool")) {
+        GOLDEN_OK(ek_net_maxpool2d(net, golden_int(text, "kernel"), golden_int(text, "stride"),
+                                   golden_int(text, "padding")));
+    } else if (golden_is(text, "global_avg_pool")) {
+        GOLDEN_OK(ek_net_globalavgpool(net));
+    } else if (golden_is(text, "relu")) {
+        GOLDEN_OK(ek_net_relu(net));
     } else {
         GOLDEN_OK(ek_net_sigmoid(net));
     }
@@ -39,6 +48,18 @@ static ek_net *build(const ek_safetensors *file, const char *name, const char *t
         memcpy(tensor->data, from->data, (size_t)from->count * sizeof(float));
     }
     return net;
+}
+
+/* To double's rounding. */
+static void compare_doubles(const ek_safetensors_tensor *exact, const double *values)
+{
+    double *expected = golden_doubles(exact), scale = 0;
+    for (int64_t i = 0; i < exact->count; i++)
+        scale = fmax(scale, fabs(expected[i]));
+    for (int64_t i = 0; i < exact->count; i++)
+        if (!(fabs(values[i] - expected[i]) <= 1e-13 * scale))
+            fail_msg("%s[%lld] is %.17g, PyTorch's %.17g", exact->name, (long long)i, values[i], expected[i]);
+    free(expected);
 }
 
 static void run_case(const ek_safetensors *file, const char *name, const char *text)
@@ -58,6 +79,25 @@ static void run_case(const ek_safetensors *file, const char *name, const char *t
     ek_net_free(net);
 }
 
+/* The reference's gradients of sum(y*dy), in the net of one layer and perhaps flatten. */
+static void run_gradients(const ek_safetensors *file, const char *name, const char *text)
+{
+    const ek_safetensors_tensor *input = golden_tensor(file, name, "x");
+    ek_net *net = build(file, name, text);
+    double *x = golden_doubles(input), *dy = golden_doubles(golden_tensor(file, name, "dy"));
+    reference_net r = reference_net_new(net, input->dim[0]);
+    reference_forward(&r, EK_TRAINING, x);
+    reference_backward_from(&r, x, dy);
+    compare_doubles(golden_tensor(file, name, "dx"), r.layers[0].dx);
+    for (int i = 0; i < net->tensor_count; i++)
+        compare_doubles(golden_tensor(file, name, net->tensors[i].role == EK_ROLE_WEIGHT ? "dweight" : "dbias"),
+                        reference_part(&r, r.gradients, i));
+    reference_net_free(&r);
+    free(x);
+    free(dy);
+    ek_net_free(net);
+}
+
 static void run_operation(const ek_safetensors *file, const char *operation, int least)
 {
     int cases = 0;
@@ -65,6 +105,7 @@ static void run_operation(const ek_safetensors *file, const char *operation, int
         if (!golden_is(file->metadata[i].value, operation))
             continue;
         run_case(file, file->metadata[i].key, file->metadata[i].value);
+        run_gradients(file, file->metadata[i].key, file->metadata[i].value);
         cases++;
     }
     assert_true(cases >= least);
@@ -90,6 +131,21 @@ static void test_sigmoid(void **state)
     run_operation(*state, "sigmoid", 1);
 }
 
+static void test_max_pool(void **state)
+{
+    run_operation(*state, "max_pool", 7);
+}
+
+static void test_global_avg_pool(void **state)
+{
+    run_operation(*state, "global_avg_pool", 3);
+}
+
+static void test_relu(void **state)
+{
+    run_operation(*state, "relu", 1);
+}
+
 static int open_golden(void **state)
 {
     *state = golden_open("ops.safetensors");
@@ -105,10 +161,9 @@ static int close_golden(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conv2d),
-        cmocka_unit_test(test_linear),
-        cmocka_unit_test(test_avg_pool),
-        cmocka_unit_test(test_sigmoid),
+        cmocka_unit_test(test_conv2d),  cmocka_unit_test(test_linear),   cmocka_unit_test(test_avg_pool),
+        cmocka_unit_test(test_sigmoid), cmocka_unit_test(test_max_pool), cmocka_unit_test(test_global_avg_pool),
+        cmocka_unit_test(test_relu),
     };
     return cmocka_run_group_tests_name("golden_layers", tests, open_golden, close_golden);
 }

@@ -434,8 +434,11 @@ static void expect_marked(ek_net *net, ek_status status, const char *message)
         ek_net_linear(net, 1, NULL),
         ek_net_batchnorm(net, NULL),
         ek_net_layernorm(net, NULL),
+        ek_net_relu(net),
         ek_net_sigmoid(net),
+        ek_net_maxpool2d(net, 1, 1, 0),
         ek_net_avgpool2d(net, 1, 1),
+        ek_net_globalavgpool(net),
         ek_net_flatten(net),
         ek_net_finish(net),
         ek_net_init(net, EK_INIT_XAVIER, 0),
@@ -471,6 +474,14 @@ static void test_shape_errors(void **state)
         "input 6 4 3", ek_net_avgpool2d(net, 4, 0), EK_ERR_SHAPE,
         "layer 0 (avgpool): kernel 4 does not fit its input of 6x4x3; make the kernel smaller, or leave the "
         "layer out");
+    EXPECT_FAILURE(
+        "input 6 4 3", ek_net_maxpool2d(net, 6, 0, 1), EK_ERR_SHAPE,
+        "layer 0 (maxpool): kernel 6 does not fit its input of 6x4x3 padded by 1; make the kernel smaller, "
+        "or leave the layer out");
+    EXPECT_FAILURE("input 6 4 4", ek_net_maxpool2d(net, 3, 2, 2), EK_ERR_ARGUMENT,
+                   "layer 0 (maxpool): padding 2 is more than half of kernel 3: windows would miss the image");
+    EXPECT_FAILURE("input 6 4 4\nflatten", ek_net_globalavgpool(net), EK_ERR_SHAPE,
+                   "layer 1 (globalavgpool): needs images, but its input is 96 features; put it before flatten");
     EXPECT_FAILURE("input 6 4 4\nflatten", ek_net_conv2d(net, 5, NULL), EK_ERR_SHAPE,
                    "layer 1 (conv2d): needs images, but its input is 96 features; put it before flatten");
     EXPECT_FAILURE("input 6 4 4\nflatten", ek_net_avgpool2d(net, 1, 1), EK_ERR_SHAPE,
@@ -510,6 +521,8 @@ static void test_option_errors(void **state)
                   "layer 0 (conv2d): stride is -2147483648; it must be 1 to 65536");
     EXPECT_OPTION(ek_net_linear(net, 0, NULL), "layer 0 (linear): out_features is 0; it must be 1 to 65536");
     EXPECT_OPTION(ek_net_avgpool2d(net, 0, 0), "layer 0 (avgpool): kernel is 0; it must be 1 to 65536");
+    EXPECT_OPTION(ek_net_maxpool2d(net, 2, -1, 0), "layer 0 (maxpool): stride is -1; it must be 1 to 65536");
+    EXPECT_OPTION(ek_net_maxpool2d(net, 2, 0, -1), "layer 0 (maxpool): padding is -1; it must be 0 to 65536");
     EXPECT_OPTION(ek_net_avgpool2d(net, 2, -1), "layer 0 (avgpool): stride is -1; it must be 1 to 65536");
     EXPECT_OPTION(ek_net_batchnorm(net, &(ek_net_batchnorm_options){.eps = -0.5f}),
                   "layer 0 (batchnorm): eps is -0.5; it must be 0 or more");

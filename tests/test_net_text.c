@@ -47,6 +47,7 @@ static void test_written_as_read(void **state)
         "input 65536 1 1\nbatchnorm eps=0 momentum=1 moving_variance=population affine=no tracking=no\n",
         "input 1 1 1\nbatchnorm momentum=cumulative use_moving=yes hold_moving=yes hold_affine=yes\n",
         "input 2 3 4\nbatchnorm eps=0.001 momentum=0.01\nlayernorm\nlayernorm eps=1e-12 affine=no\n",
+        "input 2 9 8\nrelu\nmaxpool 3 stride=2 padding=1\nmaxpool 2\nglobalavgpool\nflatten\n",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         expect_text(texts[i], texts[i]);
@@ -126,13 +127,12 @@ static void test_errors_in_input(void **state)
 static void test_errors_in_layers(void **state)
 {
     (void)state;
-    expect_error(
-        "input 1 2 2\n\n  relu",
-        "net:3:3: unknown layer 'relu'; the layers are conv2d, linear, batchnorm, layernorm, sigmoid, avgpool, "
-        "flatten");
+    expect_error("input 1 2 2\n\n  rely",
+                 "net:3:3: unknown layer 'rely'; the layers are conv2d, linear, batchnorm, layernorm, relu, sigmoid, "
+                 "maxpool, avgpool, globalavgpool, flatten");
     expect_error("input 1 2 2\ninput 1 2 2",
-                 "net:2:1: unknown layer 'input'; the layers are conv2d, linear, batchnorm, layernorm, sigmoid, "
-                 "avgpool, flatten");
+                 "net:2:1: unknown layer 'input'; the layers are conv2d, linear, batchnorm, layernorm, relu, "
+                 "sigmoid, maxpool, avgpool, globalavgpool, flatten");
     expect_error("input 1 2 2\nconv2d 6 kernal=3",
                  "net:2:10: unknown option 'kernal'; conv2d takes kernel, padding, stride, bias");
     expect_error("input 1 2 2\nconv2d 6 out_channels=3",
@@ -206,8 +206,9 @@ static void test_hostile(void **state)
         "input 1 9 9\n", "conv2d 1 padding=65536 kernel=1 stride=1\n", 9,
         "net:2:1: layer 0 (conv2d): its output of 1x131081x131081 is too large; a sample has at most "
         "134217728 values");
-    expect_error("input 1 1 1\n\x1b[2J\xffm\x7f", "net:2:1: unknown layer '?[2J?m?'; the layers are conv2d, linear, "
-                                                  "batchnorm, layernorm, sigmoid, avgpool, flatten");
+    expect_error("input 1 1 1\n\x1b[2J\xffm\x7f",
+                 "net:2:1: unknown layer '?[2J?m?'; the layers are conv2d, linear, "
+                 "batchnorm, layernorm, relu, sigmoid, maxpool, avgpool, globalavgpool, flatten");
     char *blanks = repeated("input 1 1 1\n", " ", 1000000, "conv2d 0");
     expect_error(blanks, "net:2:1000008: out_channels must be 1 to 65536, found '0'");
     free(blanks);

@@ -62,6 +62,27 @@ static void test_pool_apart(void **state)
     ek_net_free(net);
 }
 
+static void test_maxima(void **state)
+{
+    (void)state;
+    ek_net *net;
+    /* in the unit of an activation; apart where windows overlap, and where nothing is kept */
+    ek_program *p = plan_of("input 1 8 8\nconv2d 3\nbatchnorm\nrelu\nmaxpool 2\nconv2d 3\nrelu\nmaxpool 3 stride=1\n"
+                            "conv2d 3\nbatchnorm\nmaxpool 2\nconv2d 3\nrelu\nglobalavgpool\n",
+                            EK_TRAINING, 16, &net);
+    assert_int_equal(count_steps(p, EK_STEP_UNIT), 4);
+    assert_int_equal(count_steps(p, EK_STEP_POOL), 2);
+    char line[160];
+    for (int i = 0, seen = 0; i < p->count; i++) {
+        if (p->steps[i].kind != EK_STEP_UNIT || seen++)
+            continue;
+        ek_program_describe(p, i, line, sizeof line);
+        assert_non_null(strstr(line, "layer 1: 3x8x8, norm, relu, max pool"));
+    }
+    ek_program_free(p);
+    ek_net_free(net);
+}
+
 /* A 1x1 image that is padded is no linear layer: here its only output lies in the padding. */
 static void test_padded_point(void **state)
 {
@@ -159,9 +180,9 @@ static void test_huge_block(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_units),     cmocka_unit_test(test_pool_apart), cmocka_unit_test(test_padded_point),
-        cmocka_unit_test(test_folding),   cmocka_unit_test(test_arena),      cmocka_unit_test(test_text),
-        cmocka_unit_test(test_note_keys), cmocka_unit_test(test_huge_block),
+        cmocka_unit_test(test_units),        cmocka_unit_test(test_pool_apart), cmocka_unit_test(test_maxima),
+        cmocka_unit_test(test_padded_point), cmocka_unit_test(test_folding),    cmocka_unit_test(test_arena),
+        cmocka_unit_test(test_text),         cmocka_unit_test(test_note_keys),  cmocka_unit_test(test_huge_block),
     };
     return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
 }

@@ -313,10 +313,14 @@ static void run_piece(ek_backend *b, const ek_step *s, int64_t block, int piece,
         run_unit(b, s, block, slot, r, live);
         break;
     case EK_STEP_POOL:
-        k->avgpool_forward(&s->u.pool.g, at(b, s->x, slot), at(b, s->y, slot));
+        (s->u.pool.g.maximum ? k->maxpool_forward : k->avgpool_forward)(&s->u.pool.g, at(b, s->x, slot),
+                                                                        at(b, s->y, slot));
         break;
     case EK_STEP_POOL_BACKWARD:
-        k->avgpool_backward(&s->u.pool.g, at(b, s->dy, slot), at(b, s->dx, slot));
+        if (s->u.pool.g.maximum)
+            k->maxpool_backward(&s->u.pool.g, at(b, s->x, slot), at(b, s->dy, slot), at(b, s->dx, slot));
+        else
+            k->avgpool_backward(&s->u.pool.g, at(b, s->dy, slot), at(b, s->dx, slot));
         break;
     case EK_STEP_LAYERNORM:
     case EK_STEP_LAYERNORM_BACKWARD:

@@ -92,11 +92,21 @@ static ek_status infer_linear(ek_layer *layer)
     return check_weights((size_t)layer->in.c * (size_t)layer->out.c);
 }
 
-static ek_status infer_avgpool2d(ek_layer *layer)
+static ek_status infer_pool2d(ek_layer *layer)
 {
     EK_TRY(needs_image(layer));
     layer->out.c = layer->in.c;
-    return infer_windows(layer, layer->o.avgpool.kernel, 0, layer->o.avgpool.stride);
+    if (2 * layer->o.pool.padding > layer->o.pool.kernel)
+        return ek_fail(EK_ERR_ARGUMENT, "padding %d is more than half of kernel %d: windows would miss the image",
+                       layer->o.pool.padding, layer->o.pool.kernel);
+    return infer_windows(layer, layer->o.pool.kernel, layer->o.pool.padding, layer->o.pool.stride);
+}
+
+static ek_status infer_globalavgpool(ek_layer *layer)
+{
+    EK_TRY(needs_image(layer));
+    layer->out = (ek_dims){.c = layer->in.c, .h = 1, .w = 1};
+    return EK_OK;
 }
 
 static ek_status check_batchnorm(const ek_layer *layer)
@@ -116,8 +126,12 @@ static ek_status infer_shape(ek_layer *layer)
     case EK_LAYER_LINEAR:
         EK_TRY(infer_linear(layer));
         break;
+    case EK_LAYER_MAXPOOL2D:
     case EK_LAYER_AVGPOOL2D:
-        EK_TRY(infer_avgpool2d(layer));
+        EK_TRY(infer_pool2d(layer));
+        break;
+    case EK_LAYER_GLOBALAVGPOOL:
+        EK_TRY(infer_globalavgpool(layer));
         break;
     case EK_LAYER_FLATTEN:
         layer->out = (ek_dims){.c = (int)ek_dims_count(layer->in), .h = 1, .w = 1, .flat = true};
@@ -127,6 +141,7 @@ static ek_status infer_shape(ek_layer *layer)
         layer->out = layer->in;
         break;
     case EK_LAYER_LAYERNORM:
+    case EK_LAYER_RELU:
     case EK_LAYER_SIGMOID:
         layer->out = layer->in;
         break;
@@ -252,9 +267,24 @@ ek_status ek_net_layernorm(ek_net *net, const ek_net_layernorm_options *options)
     return ek_net_add(net, &layer);
 }
 
+ek_status ek_net_relu(ek_net *net)
+{
+    ek_layer layer = ek_layer_new(EK_LAYER_RELU, 0);
+    return ek_net_add(net, &layer);
+}
+
 ek_status ek_net_sigmoid(ek_net *net)
 {
     ek_layer layer = ek_layer_new(EK_LAYER_SIGMOID, 0);
+    return ek_net_add(net, &layer);
+}
+
+ek_status ek_net_maxpool2d(ek_net *net, int kernel, int stride, int padding)
+{
+    ek_layer layer = ek_layer_new(EK_LAYER_MAXPOOL2D, kernel);
+    if (stride)
+        layer.o.pool.stride = stride;
+    layer.o.pool.padding = padding;
     return ek_net_add(net, &layer);
 }
 
@@ -262,7 +292,13 @@ ek_status ek_net_avgpool2d(ek_net *net, int kernel, int stride)
 {
     ek_layer layer = ek_layer_new(EK_LAYER_AVGPOOL2D, kernel);
     if (stride)
-        layer.o.avgpool.stride = stride;
+        layer.o.pool.stride = stride;
+    return ek_net_add(net, &layer);
+}
+
+ek_status ek_net_globalavgpool(ek_net *net)
+{
+    ek_layer layer = ek_layer_new(EK_LAYER_GLOBALAVGPOOL, 0);
     return ek_net_add(net, &layer);
 }
 

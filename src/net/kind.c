@@ -42,11 +42,18 @@ const ek_kind ek_kinds[EK_LAYER_KINDS] = {
         EPS(o.layernorm.eps),
         SWITCH("affine", o.layernorm.affine),
     }},
+    [EK_LAYER_RELU] = {"relu", false, 0, {{0}}},
     [EK_LAYER_SIGMOID] = {"sigmoid", false, 0, {{0}}},
-    [EK_LAYER_AVGPOOL2D] = {"avgpool", true, 2, {
-        NUMBER("kernel", o.avgpool.kernel, 1, "1 to 65536"),
-        NUMBER("stride", o.avgpool.stride, 1, "1 to 65536"),
+    [EK_LAYER_MAXPOOL2D] = {"maxpool", true, 3, {
+        NUMBER("kernel", o.pool.kernel, 1, "1 to 65536"),
+        NUMBER("stride", o.pool.stride, 1, "1 to 65536"),
+        NUMBER("padding", o.pool.padding, 0, "0 to 65536"),
     }},
+    [EK_LAYER_AVGPOOL2D] = {"avgpool", true, 2, {
+        NUMBER("kernel", o.pool.kernel, 1, "1 to 65536"),
+        NUMBER("stride", o.pool.stride, 1, "1 to 65536"),
+    }},
+    [EK_LAYER_GLOBALAVGPOOL] = {"globalavgpool", false, 0, {{0}}},
     [EK_LAYER_FLATTEN] = {"flatten", false, 0, {{0}}},
 };
 /* clang-format on */
@@ -71,10 +78,13 @@ ek_layer ek_layer_new(ek_layer_kind kind, int size)
         layer.o.layernorm.eps = 1e-5f;
         layer.o.layernorm.affine = true;
         break;
+    case EK_LAYER_MAXPOOL2D:
     case EK_LAYER_AVGPOOL2D:
-        layer.o.avgpool.stride = size;
+        layer.o.pool.stride = size;
         break;
+    case EK_LAYER_RELU:
     case EK_LAYER_SIGMOID:
+    case EK_LAYER_GLOBALAVGPOOL:
     case EK_LAYER_FLATTEN:
         break;
     }

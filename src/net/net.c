@@ -75,8 +75,11 @@ static int64_t layer_macs(const ek_layer *layer)
         return (int64_t)layer->out.c * layer->in.c;
     case EK_LAYER_BATCHNORM:
     case EK_LAYER_LAYERNORM:
+    case EK_LAYER_RELU:
     case EK_LAYER_SIGMOID:
+    case EK_LAYER_MAXPOOL2D:
     case EK_LAYER_AVGPOOL2D:
+    case EK_LAYER_GLOBALAVGPOOL:
     case EK_LAYER_FLATTEN:
         break;
     }

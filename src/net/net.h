@@ -11,8 +11,11 @@ typedef enum ek_layer_kind {
     EK_LAYER_LINEAR,
     EK_LAYER_BATCHNORM,
     EK_LAYER_LAYERNORM,
+    EK_LAYER_RELU,
     EK_LAYER_SIGMOID,
+    EK_LAYER_MAXPOOL2D,
     EK_LAYER_AVGPOOL2D,
+    EK_LAYER_GLOBALAVGPOOL,
     EK_LAYER_FLATTEN,
 } ek_layer_kind;
 
@@ -58,8 +61,8 @@ typedef struct ek_layer {
             bool affine;
         } layernorm;
         struct {
-            int kernel, stride;
-        } avgpool;
+            int kernel, stride, padding;
+        } pool; /* maxpool, avgpool */
     } o;
     int weight, bias; /* gamma and beta of a normalisation */
     int moving_mean, moving_var, num_batches;

@@ -199,7 +199,7 @@ static ek_status parse_options(parser *p, const ek_kind *kind, ek_layer *layer)
 
 static ek_status unknown_layer(const parser *p, word w)
 {
-    char text[SHOWN], known[200] = "";
+    char text[SHOWN], known[300] = "";
     size_t length = 0;
     for (int k = 0; k < EK_LAYER_KINDS; k++)
         length += (size_t)snprintf(known + length, sizeof known - length, "%s%s", k ? ", " : "", ek_kinds[k].name);

@@ -124,24 +124,44 @@ static void bind_norm(ek_plan *plan, ek_stage *s, int layer)
     s->u.norm = true;
 }
 
-/* True when pooling layer `l` can run in the pass of a unit: windows side by side that cover the plane. */
-static bool fits_unit(const ek_layer *l)
+/* True when pooling `g` can run in the pass of a unit: square windows side by side that cover the plane. */
+static bool fits_unit(const ek_pool2d *g)
 {
-    const int k = l->o.avgpool.kernel;
-    return l->o.avgpool.stride == k && l->in.h % k == 0 && l->in.w % k == 0;
+    const int k = g->kernel_h;
+    return g->kernel_w == k && g->stride_h == k && g->stride_w == k && !g->padding_h && !g->padding_w &&
+           g->h % k == 0 && g->w % k == 0;
 }
 
-static void add_pool(ek_plan *plan, int layer)
+static ek_pool2d pool_of(const ek_layer *l)
+{
+    ek_pool2d g = {.c = l->in.c, .h = l->in.h, .w = l->in.w, .p = l->out.h, .q = l->out.w};
+    if (l->kind == EK_LAYER_GLOBALAVGPOOL) {
+        g.kernel_h = g.stride_h = g.h;
+        g.kernel_w = g.stride_w = g.w;
+        return g;
+    }
+    g.kernel_h = g.kernel_w = l->o.pool.kernel;
+    g.stride_h = g.stride_w = l->o.pool.stride;
+    g.padding_h = g.padding_w = l->o.pool.padding;
+    g.maximum = l->kind == EK_LAYER_MAXPOOL2D;
+    return g;
+}
+
+/* Joins the unit before it, where the unit is open and keeps what a maximum's backward needs; else starts a unit, or a
+ * stage of its own. */
+static void add_pool(ek_plan *plan, int layer, ek_stage *open)
 {
     const ek_layer *l = &plan->net->layers[layer];
-    ek_stage *s = add_stage(plan, EK_STAGE_POOL, layer);
-    s->pool = (ek_pool2d){.c = l->in.c,
-                          .h = l->in.h,
-                          .w = l->in.w,
-                          .p = l->out.h,
-                          .q = l->out.w,
-                          .kernel = l->o.avgpool.kernel,
-                          .stride = l->o.avgpool.stride};
+    const ek_pool2d g = pool_of(l);
+    ek_stage *s = open;
+    if (!fits_unit(&g) || (g.maximum && (!open || open->u.activation == EK_IDENTITY))) {
+        s = add_stage(plan, EK_STAGE_POOL, layer);
+        s->pool = g;
+    } else {
+        s = open ? open : add_stage(plan, EK_STAGE_UNIT, layer);
+        s->u.pool = g.kernel_h;
+        s->u.maximum = g.maximum;
+    }
     s->out = ek_dims_count(l->out);
 }
 
@@ -161,20 +181,13 @@ static void add_to_unit(ek_plan *plan, int layer)
         return;
     }
     const bool open = s && s->kind == EK_STAGE_UNIT && s->u.pool == 1;
-    if (l->kind == EK_LAYER_SIGMOID) {
+    if (l->kind == EK_LAYER_RELU || l->kind == EK_LAYER_SIGMOID) {
         if (!open || s->u.activation != EK_IDENTITY)
             s = add_stage(plan, EK_STAGE_UNIT, layer);
-        s->u.activation = EK_SIGMOID;
+        s->u.activation = l->kind == EK_LAYER_RELU ? EK_RELU : EK_SIGMOID;
         return;
     }
-    if (!fits_unit(l)) {
-        add_pool(plan, layer);
-        return;
-    }
-    if (!open)
-        s = add_stage(plan, EK_STAGE_UNIT, layer);
-    s->u.pool = l->o.avgpool.kernel;
-    s->out = ek_dims_count(l->out);
+    add_pool(plan, layer, open ? s : NULL);
 }
 
 static void gather_stages(ek_plan *plan)
@@ -191,8 +204,11 @@ static void gather_stages(ek_plan *plan)
         case EK_LAYER_FLATTEN: /* memory stays as it is */
             break;
         case EK_LAYER_BATCHNORM:
+        case EK_LAYER_RELU:
         case EK_LAYER_SIGMOID:
+        case EK_LAYER_MAXPOOL2D:
         case EK_LAYER_AVGPOOL2D:
+        case EK_LAYER_GLOBALAVGPOOL:
             add_to_unit(plan, i);
             break;
         }

@@ -75,6 +75,8 @@ static ek_status add_pool_backward(ek_plan *plan, const ek_stage *s, ek_buffer d
     ek_step *step = ek_plan_add(plan, EK_STEP_POOL_BACKWARD, EK_PER_BLOCK, s->layer);
     if (!step)
         return EK_ERR_MEMORY;
+    if (s->pool.maximum)
+        step->x = s->x; /* where they were */
     step->dy = dy;
     step->dx = s->dx;
     step->u.pool.g = s->pool;

@@ -94,8 +94,11 @@ int ek_layer_tensors(const ek_layer *layer, ek_tensor tensors[EK_LAYER_TENSORS_M
     case EK_LAYER_LAYERNORM:
         count = layernorm_tensors(layer, tensors);
         break;
+    case EK_LAYER_RELU:
     case EK_LAYER_SIGMOID:
+    case EK_LAYER_MAXPOOL2D:
     case EK_LAYER_AVGPOOL2D:
+    case EK_LAYER_GLOBALAVGPOOL:
     case EK_LAYER_FLATTEN:
         break;
     }

@@ -48,14 +48,17 @@ static inline size_t ek_conv_scratch(const ek_conv *g)
 typedef enum ek_activation {
     EK_IDENTITY = 0,
     EK_SIGMOID = 1, /* 1/(1 + exp(-z)), f' = a*(1 - a) */
+    EK_RELU = 2,    /* z where z > 0, else 0 (NaN stays), f' = 1 where a > 0, else 0 */
 } ek_activation;
 
 /* A unit: what stands between two linear maps, in one pass over memory.
- *   z = norm(x)    a = activation(z)    y = average of a over windows of pool x pool, side by side
- * Each part may be absent: norm false, EK_IDENTITY, pool 1. H and W are multiples of pool.
+ *   z = norm(x)    a = activation(z)    y = average or maximum of a over windows of pool x pool, side by side
+ * Each part may be absent: norm false, EK_IDENTITY, pool 1. H and W are multiples of pool. A maximum needs an
+ * activation: backward finds it again in the a that is kept.
  * norm is batch norm's map with the statistics at hand, per channel c:
  *   z = gamma*(x - mean)*rstd + beta
- * Backward, from dy: da = dy/pool^2 (spread over the window), dz = da*f'(a), and
+ * Backward, from dy: da = dy/pool^2 (spread over the window; of a maximum, dy at the first of the window's largest
+ * values in row order and 0 elsewhere), dz = da*f'(a), and
  *   dbeta = sum dz    dgamma = sum dz*xhat    xhat = (x - mean)*rstd    (sums over the M = N*H*W values)
  *   dx = gamma*rstd*(dz - dbeta/M - xhat*dgamma/M)   when mean and rstd come from this very batch
  *   dx = gamma*rstd*dz                               when they do not (moving statistics)
@@ -65,6 +68,7 @@ typedef struct ek_unit {
     bool norm;
     ek_activation activation;
     int pool;
+    bool maximum; /* of the window, not its average */
 } ek_unit;
 
 /* A channel's numbers of a unit's norm. The mean is kept in two floats, mean + mean_low: rounding it to one would
@@ -80,12 +84,28 @@ typedef struct ek_norm_gradient {
     float scale, offset, slope; /* gamma*rstd, gamma*rstd*dbeta/M, gamma*rstd*rstd*dgamma/M; 0, 0 with moving ones */
 } ek_norm_gradient;
 
-/* avgpool2d: the mean over windows of kernel x kernel every stride, without padding; what does not fill a window is
- * left out. P = (H - kernel)/stride + 1. dx[h,w] = sum of dy/kernel^2 over the windows that hold (h,w). */
+/* Pooling: windows of kernel_h x kernel_w every stride_h, stride_w, the first of them padding_h above and padding_w
+ * left of the image; what does not fill a window is left out. P = (H + 2*padding_h - kernel_h)/stride_h + 1,
+ * likewise Q.
+ * 2*padding <= kernel: every window meets the image.
+ *   avgpool2d   y = sum over the window inside the image / count, where count is kernel_h*kernel_w or, with
+ *               `inside`, the positions inside the image; dx[h,w] = sum of dy/count over the windows that hold (h,w).
+ *   maxpool2d   y = the largest value of the window inside the image, NaN where it holds one;
+ *               dx[h,w] = sum of dy over the windows whose first largest value in row order is at (h,w). */
 typedef struct ek_pool2d {
     int c, h, w, p, q;
-    int kernel, stride;
+    int kernel_h, kernel_w, stride_h, stride_w, padding_h, padding_w;
+    bool maximum; /* maxpool2d */
+    bool inside;  /* avgpool2d: zeros of the padding do not count */
 } ek_pool2d;
+
+/* The rows or columns of window `i` inside an image of `extent`: begin <= at < end. */
+static inline void ek_pool_window(int i, int kernel, int stride, int padding, int extent, int *begin, int *end)
+{
+    const int first = i * stride - padding, last = first + kernel;
+    *begin = first > 0 ? first : 0;
+    *end = last < extent ? last : extent;
+}
 
 /* layer norm: per sample over its M = C*H*W values, gamma and beta per value ([M], NULL: ones and zeros).
  *   y = gamma*xhat + beta    xhat = (x - mean)*rstd    dx = rstd*(g - mean(g) - xhat*mean(g*xhat)), g = gamma*dy

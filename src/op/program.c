@@ -71,8 +71,13 @@ void ek_program_describe(const ek_program *program, int i, char *line, size_t si
     case EK_STEP_UNIT_SUMS:
     case EK_STEP_UNIT_BACKWARD: {
         const ek_unit *u = &s->u.unit.u;
+        static const char *const activations[] = {
+            [EK_IDENTITY] = "", [EK_SIGMOID] = ", sigmoid", [EK_RELU] = ", relu"};
         snprintf(line, size, " layer %d: %dx%dx%d%s%s%s", s->layer, u->c, u->h, u->w, u->norm ? ", norm" : "",
-                 u->activation == EK_SIGMOID ? ", sigmoid" : "", u->pool > 1 ? ", pool" : "");
+                 activations[u->activation],
+                 u->pool == 1 ? ""
+                 : u->maximum ? ", max pool"
+                              : ", pool");
         break;
     }
     default:

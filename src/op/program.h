@@ -53,7 +53,7 @@ typedef enum ek_step_kind {
     EK_STEP_UNIT_SUMS,          /* unit: a block's sums */
     EK_STEP_NORM_BACKWARD,      /* norm: sums of the batch */
     EK_STEP_UNIT_BACKWARD,      /* unit: dy to dx */
-    EK_STEP_POOL_BACKWARD,      /* pool: dy to dx */
+    EK_STEP_POOL_BACKWARD,      /* pool: dy to dx; of maxima with x */
     EK_STEP_LAYERNORM_BACKWARD, /* layernorm: dy to dx and parts */
     EK_STEP_COMMIT,             /* norms' moving statistics, unless something was not finite */
     EK_STEP_UPDATE,             /* update: SGD, likewise */

@@ -3,6 +3,7 @@
 
 #include "op/norm.h"
 
+#include <math.h>
 #include <string.h>
 
 /* ---- Convolution -------------------------------------------------------------------------------------------- */
@@ -82,33 +83,94 @@ void ek_reference_conv_backward_weight(const ek_conv *g, int64_t n, const double
         dbias[i / g->q / g->p % g->k] += dy[i];
 }
 
-/* ---- Sigmoid and pooling ------------------------------------------------------------------------------------ */
+/* ---- Activations and pooling -------------------------------------------------------------------------------- */
 
-double ek_reference_sigmoid(double x)
+double ek_reference_activation(ek_activation f, double z)
 {
-    return 1 / (1 + exp(-x));
+    switch (f) {
+    case EK_IDENTITY:
+        break;
+    case EK_SIGMOID:
+        return 1 / (1 + exp(-z));
+    case EK_RELU:
+        return z < 0 ? 0 : z;
+    }
+    return z;
 }
 
-void ek_reference_avgpool(const ek_pool2d *g, int64_t n, const double *x, double *y)
+double ek_reference_activation_slope(ek_activation f, double z)
+{
+    const double a = ek_reference_activation(f, z);
+    switch (f) {
+    case EK_IDENTITY:
+        break;
+    case EK_SIGMOID:
+        return a * (1 - a);
+    case EK_RELU:
+        return z > 0;
+    }
+    return 1;
+}
+
+/* A window inside the image, as rows h0..h1-1 and columns w0..w1-1 of a plane, and what its sum is divided by. */
+typedef struct window {
+    int64_t plane;
+    int h0, h1, w0, w1;
+    double count;
+} window;
+
+/* The window of output i of arrays [N,C,P,Q]. */
+static window window_of(const ek_pool2d *g, int64_t i)
+{
+    window at = {.plane = i / g->q / g->p};
+    ek_pool_window((int)(i / g->q % g->p), g->kernel_h, g->stride_h, g->padding_h, g->h, &at.h0, &at.h1);
+    ek_pool_window((int)(i % g->q), g->kernel_w, g->stride_w, g->padding_w, g->w, &at.w0, &at.w1);
+    at.count = g->inside ? (double)(at.h1 - at.h0) * (at.w1 - at.w0) : (double)g->kernel_h * g->kernel_w;
+    return at;
+}
+
+static int64_t place(const ek_pool2d *g, const window *at, int h, int w)
+{
+    return (at->plane * g->h + h) * g->w + w;
+}
+
+/* Where the first of a window's largest values is; a NaN is larger than all. */
+static int64_t first_largest(const ek_pool2d *g, const window *at, const double *x)
+{
+    int64_t largest = place(g, at, at->h0, at->w0);
+    for (int h = at->h0; h < at->h1; h++)
+        for (int w = at->w0; w < at->w1; w++) {
+            const int64_t here = place(g, at, h, w);
+            if (x[here] > x[largest] || (isnan(x[here]) && !isnan(x[largest])))
+                largest = here;
+        }
+    return largest;
+}
+
+void ek_reference_pool(const ek_pool2d *g, int64_t n, const double *x, double *y)
 {
     for (int64_t i = 0; i < n * g->c * g->p * g->q; i++) {
-        const int64_t plane = i / g->q / g->p, p = i / g->q % g->p, q = i % g->q;
+        const window at = window_of(g, i);
         double sum = 0;
-        for (int64_t h = p * g->stride; h < p * g->stride + g->kernel; h++)
-            for (int64_t w = q * g->stride; w < q * g->stride + g->kernel; w++)
-                sum += x[(plane * g->h + h) * g->w + w];
-        y[i] = sum / ((double)g->kernel * g->kernel);
+        for (int h = at.h0; h < at.h1; h++)
+            for (int w = at.w0; w < at.w1; w++)
+                sum += x[place(g, &at, h, w)];
+        y[i] = g->maximum ? x[first_largest(g, &at, x)] : sum / at.count;
     }
 }
 
-void ek_reference_avgpool_backward(const ek_pool2d *g, int64_t n, const double *dy, double *dx)
+void ek_reference_pool_backward(const ek_pool2d *g, int64_t n, const double *x, const double *dy, double *dx)
 {
     memset(dx, 0, (size_t)(n * g->c * g->h * g->w) * sizeof *dx);
     for (int64_t i = 0; i < n * g->c * g->p * g->q; i++) {
-        const int64_t plane = i / g->q / g->p, p = i / g->q % g->p, q = i % g->q;
-        for (int64_t h = p * g->stride; h < p * g->stride + g->kernel; h++)
-            for (int64_t w = q * g->stride; w < q * g->stride + g->kernel; w++)
-                dx[(plane * g->h + h) * g->w + w] += dy[i] / ((double)g->kernel * g->kernel);
+        const window at = window_of(g, i);
+        if (g->maximum) {
+            dx[first_largest(g, &at, x)] += dy[i];
+            continue;
+        }
+        for (int h = at.h0; h < at.h1; h++)
+            for (int w = at.w0; w < at.w1; w++)
+                dx[place(g, &at, h, w)] += dy[i] / at.count;
     }
 }
 
@@ -121,8 +183,11 @@ static ek_pool2d pool_of(const ek_unit *u)
                        .w = u->w,
                        .p = u->h / u->pool,
                        .q = u->w / u->pool,
-                       .kernel = u->pool,
-                       .stride = u->pool};
+                       .kernel_h = u->pool,
+                       .kernel_w = u->pool,
+                       .stride_h = u->pool,
+                       .stride_w = u->pool,
+                       .maximum = u->maximum};
 }
 
 static ek_shape shape_of(const ek_unit *u, int64_t n)
@@ -139,9 +204,15 @@ void ek_reference_unit(const ek_unit *u, int64_t n, const ek_reference_norm *nor
         ek_reference_batch_norm(shape_of(u, n), x, norm->gamma, norm->beta, norm->mean, norm->rstd, a);
     else
         memcpy(a, x, (size_t)count * sizeof *a);
-    for (int64_t i = 0; i < count && u->activation == EK_SIGMOID; i++)
-        a[i] = ek_reference_sigmoid(a[i]);
-    ek_reference_avgpool(&pool, n, a, y);
+    for (int64_t i = 0; i < count; i++)
+        a[i] = ek_reference_activation(u->activation, a[i]);
+    ek_reference_pool(&pool, n, a, y);
+}
+
+/* f'(z) of an activation whose a tells it. */
+static double slope_by_output(ek_activation f, double a)
+{
+    return f == EK_SIGMOID ? a * (1 - a) : ek_reference_activation_slope(f, a);
 }
 
 void ek_reference_unit_backward(const ek_unit *u, int64_t n, const ek_reference_norm *norm, const double *x,
@@ -149,9 +220,9 @@ void ek_reference_unit_backward(const ek_unit *u, int64_t n, const ek_reference_
 {
     const int64_t count = n * u->c * u->h * u->w;
     const ek_pool2d pool = pool_of(u);
-    ek_reference_avgpool_backward(&pool, n, dy, dx);
-    for (int64_t i = 0; i < count && u->activation == EK_SIGMOID; i++)
-        dx[i] *= a[i] * (1 - a[i]);
+    ek_reference_pool_backward(&pool, n, a, dy, dx);
+    for (int64_t i = 0; i < count; i++)
+        dx[i] *= slope_by_output(u->activation, a[i]);
     /* The norm's backward reads a channel's gradients whole before it writes them: dx may be dz. */
     if (u->norm)
         ek_reference_batch_norm_backward(norm->by_batch, shape_of(u, n), x, dx, norm->gamma, norm->mean, norm->rstd,

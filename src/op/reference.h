@@ -17,10 +17,13 @@ void ek_reference_conv_backward_data(const ek_conv *g, int64_t n, const double *
 void ek_reference_conv_backward_weight(const ek_conv *g, int64_t n, const double *x, const double *dy,
                                        double *dweight, double *dbias);
 
-double ek_reference_sigmoid(double x);
+/* a = f(z), and f'(z), which is taken as the contract says where f has none. */
+double ek_reference_activation(ek_activation f, double z);
+double ek_reference_activation_slope(ek_activation f, double z);
 
-void ek_reference_avgpool(const ek_pool2d *g, int64_t n, const double *x, double *y);
-void ek_reference_avgpool_backward(const ek_pool2d *g, int64_t n, const double *dy, double *dx);
+/* Averages or maxima. x is read by backward of maxima alone. */
+void ek_reference_pool(const ek_pool2d *g, int64_t n, const double *x, double *y);
+void ek_reference_pool_backward(const ek_pool2d *g, int64_t n, const double *x, const double *dy, double *dx);
 
 /* A unit's norm: what normalises, [C] each; gamma and beta NULL for ones and zeros. by_batch: mean and rstd are
  * functions of this very x, which is what backward then differentiates. */
@@ -29,7 +32,7 @@ typedef struct ek_reference_norm {
     bool by_batch;
 } ek_reference_norm;
 
-/* x to a = activation(norm(x)), [N,C,H,W], and to y, the averages of a. norm NULL where the unit has none. */
+/* x to a = activation(norm(x)), [N,C,H,W], and to y, the averages or maxima of a. norm NULL where the unit has none. */
 void ek_reference_unit(const ek_unit *u, int64_t n, const ek_reference_norm *norm, const double *x, double *a,
                        double *y);
 /* a as forward wrote it. dgamma, dbeta: [C]. x may be NULL without norm. */

@@ -65,6 +65,15 @@ CASES = [
     ("layernorm", 7, 23, 3,
      "input 2 5 4; conv2d 3 kernel=2; layernorm; sigmoid; flatten; linear 6; layernorm affine=no; sigmoid; "
      "linear 5; layernorm eps=0.001; linear 4"),
+    ("relu_maxpool", 19, 50, 2,
+     "input 2 11 10; conv2d 6 kernel=3 padding=1 bias=no; batchnorm; relu; maxpool 3 stride=2 padding=1; conv2d 7 "
+     "kernel=3 padding=1; batchnorm; relu; maxpool 3; flatten; linear 4"),
+    ("relu_globalavgpool", 16, 48, 2,
+     "input 1 10 10; conv2d 5 kernel=3; batchnorm; relu; conv2d 6 kernel=3 padding=1 bias=no; batchnorm; relu; "
+     "globalavgpool; flatten; linear 4"),
+    ("maxpool_first", 9, 31, 2,
+     "input 2 8 9; maxpool 2 stride=1; conv2d 4 kernel=3; maxpool 2; relu; batchnorm; globalavgpool; conv2d 5; relu; "
+     "flatten; linear 3"),
 ]
 
 
@@ -146,8 +155,12 @@ def build(text):
                                  elementwise_affine=options.get("affine") != "no")
         elif kind == "avgpool":
             layer = nn.AvgPool2d(size, int(options.get("stride", size)))
+        elif kind == "maxpool":
+            layer = nn.MaxPool2d(size, int(options.get("stride", size)), int(options.get("padding", 0)))
+        elif kind == "globalavgpool":
+            layer = nn.AdaptiveAvgPool2d(1)
         else:
-            layer = {"sigmoid": nn.Sigmoid, "flatten": nn.Flatten}[kind]()
+            layer = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "flatten": nn.Flatten}[kind]()
         with torch.no_grad():
             x = layer.eval()(x)
         layers.append(layer)

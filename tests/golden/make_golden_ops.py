@@ -107,6 +107,23 @@ def sigmoid(case, x):
     differentiate(case, torch.sigmoid, None, x=x)
 
 
+def relu(case, x):
+    cases[case] = "relu"
+    differentiate(case, torch.relu, None, x=x)
+
+
+def max_pool(case, n, c, h, w, kernel, stride, padding=0, levels=None):
+    """Of whole numbers of so many levels, so that maxima tie, or of normal ones."""
+    cases[case] = f"max_pool kernel={kernel} stride={stride} padding={padding}"
+    x = normal(n, c, h, w) if levels is None else torch.randint(levels, (n, c, h, w)).float()
+    differentiate(case, lambda x: functional.max_pool2d(x, kernel, stride, padding), None, x=x)
+
+
+def global_avg_pool(case, n, c, h, w):
+    cases[case] = "global_avg_pool"
+    differentiate(case, lambda x: functional.adaptive_avg_pool2d(x, 1), None, x=normal(n, c, h, w))
+
+
 def avg_pool(case, n, c, h, w, kernel, stride):
     cases[case] = f"avg_pool kernel={kernel} stride={stride}"
     differentiate(case, lambda x: functional.avg_pool2d(x, kernel, stride), None, x=normal(n, c, h, w))
@@ -190,6 +207,21 @@ def main():
     cross_entropy("ce_extreme", torch.tensor([[1e4, -1e4, 0.0], [-1e4, -1e4, -1e4], [90.0, -90.0, 89.0],
                                               [1e-30, 0.0, -1e-30], [3e38, 0.0, -3e38], [-200.0, -100.0, 0.0]]),
                   [0, 2, 1, 1, 0, 0])
+
+    # What follows is new at the end, so that the numbers before it stay what they were.
+    relu("relu", torch.cat([4 * normal(100), torch.tensor([0.0, -0.0, 1e-40, -1e-40, 3e38, -3e38])]))
+
+    max_pool("max_pool_2", 5, 3, 6, 4, 2, 2)
+    max_pool("max_pool_3_2_padded", 17, 2, 9, 8, 3, 2, padding=1)
+    max_pool("max_pool_3_1_padded", 3, 2, 5, 4, 3, 1, padding=1)
+    max_pool("max_pool_4_3_padded", 4, 2, 9, 7, 4, 3, padding=2)
+    max_pool("max_pool_2_3", 3, 2, 8, 6, 2, 3)
+    max_pool("max_pool_ties", 6, 2, 8, 7, 3, 2, padding=1, levels=3)
+    max_pool("max_pool_ties_2", 16, 3, 4, 6, 2, 2, levels=2)
+
+    global_avg_pool("global_7x7", 5, 3, 7, 7)
+    global_avg_pool("global_3x5", 17, 4, 3, 5)
+    global_avg_pool("global_1x1", 2, 3, 1, 1)
 
     golden_file.write("ops.safetensors", tensors, cases)
     print(f"{len(cases)} cases, {len(tensors)} tensors")

@@ -85,7 +85,11 @@ static inline void bench_unit(const ek_blocked_kernels *kernel, ek_unit u)
         norm[i] = (ek_norm_channel){.mean = 0.1f, .scale = 0.9f, .shift = 0.2f};
         gradient[i] = (ek_norm_gradient){.mean = 0.1f, .scale = 0.9f, .offset = 0.01f, .slope = 0.02f};
     }
-    printf("  unit %dx%dx%d%s, pool %d\n", u.c, u.h, u.w, u.activation == EK_SIGMOID ? ", sigmoid" : "", u.pool);
+    printf("  unit %dx%dx%d%s, pool %d\n", u.c, u.h, u.w,
+           u.activation == EK_SIGMOID ? ", sigmoid"
+           : u.activation == EK_RELU  ? ", relu"
+                                      : "",
+           u.pool);
     BENCH("statistics", 0, kernel->channel_stats(u.c, u.h * u.w, x, LANES, mean, deviations));
     BENCH("forward", 0, kernel->unit_forward(&u, norm, x, a, y));
     BENCH("forward, nothing kept", 0, kernel->unit_forward(&u, norm, x, NULL, y));
@@ -127,10 +131,11 @@ static inline void bench_all(void)
         bench_conv(kernel, (ek_conv){32, 32, 32, 64, 16, 16, 1, 1, 2, 0});
         bench_conv(kernel, (ek_conv){256, 1, 1, 120, 1, 1, 1, 1, 1, 0});
         bench_conv(kernel, (ek_conv){120, 1, 1, 84, 1, 1, 1, 1, 1, 0});
-        bench_unit(kernel, (ek_unit){6, 24, 24, true, EK_SIGMOID, 2});
-        bench_unit(kernel, (ek_unit){16, 8, 8, true, EK_SIGMOID, 2});
-        bench_unit(kernel, (ek_unit){16, 32, 32, true, EK_IDENTITY, 1});
-        bench_unit(kernel, (ek_unit){120, 1, 1, true, EK_SIGMOID, 1});
+        bench_unit(kernel, (ek_unit){.c = 6, .h = 24, .w = 24, .norm = true, .activation = EK_SIGMOID, .pool = 2});
+        bench_unit(kernel, (ek_unit){.c = 16, .h = 8, .w = 8, .norm = true, .activation = EK_SIGMOID, .pool = 2});
+        bench_unit(kernel, (ek_unit){.c = 16, .h = 32, .w = 32, .norm = true, .activation = EK_IDENTITY, .pool = 1});
+        bench_unit(kernel, (ek_unit){.c = 16, .h = 32, .w = 32, .norm = true, .activation = EK_RELU, .pool = 1});
+        bench_unit(kernel, (ek_unit){.c = 120, .h = 1, .w = 1, .norm = true, .activation = EK_SIGMOID, .pool = 1});
         bench_rest(kernel);
     }
 }

@@ -47,6 +47,8 @@ typedef struct ek_blocked_kernels {
 
     void (*avgpool_forward)(const ek_pool2d *g, const float *x, float *y);
     void (*avgpool_backward)(const ek_pool2d *g, const float *dy, float *dx);
+    void (*maxpool_forward)(const ek_pool2d *g, const float *x, float *y);
+    void (*maxpool_backward)(const ek_pool2d *g, const float *x, const float *dy, float *dx);
 
     /* m values a sample. mean and rstd: [16], written forward, read backward. dgamma, dbeta: [m], this block's share,
      * both or neither NULL. Dead lanes: anything finite forward; backward gets dy = 0 there and gives dx = 0. */

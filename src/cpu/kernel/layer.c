@@ -1,52 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * The lighter kernels on a block of sixteen samples: pooling with any stride, layer norm, softmax cross-entropy, bytes
+ * The lighter kernels on a block of sixteen samples: layer norm, softmax cross-entropy, bytes
  * to floats, and the flat loops of the optimiser. */
 #include "cpu/kernel/blocked.h"
 #include "cpu/kernel/name.h"
 #include "cpu/kernel/simd.h"
 
 #include <math.h>
-
-/* ---- Average pooling ---- */
-
-static void avgpool_forward(const ek_pool2d *g, const float *x, float *y)
-{
-    const ek_v16 count = ek_set((float)g->kernel * (float)g->kernel);
-    for (int c = 0; c < g->c; c++, x += (size_t)g->h * (size_t)g->w * EK_LANES) {
-        for (int p = 0; p < g->p; p++) {
-            for (int q = 0; q < g->q; q++, y += EK_LANES) {
-                ek_v16 sum = ek_zero();
-                for (int i = 0; i < g->kernel; i++) {
-                    const size_t row = (size_t)(p * g->stride + i) * (size_t)g->w + (size_t)(q * g->stride);
-                    for (int j = 0; j < g->kernel; j++)
-                        sum = ek_add(sum, ek_load(x + (row + (size_t)j) * EK_LANES));
-                }
-                ek_store(y, ek_div(sum, count));
-            }
-        }
-    }
-}
-
-static void avgpool_backward(const ek_pool2d *g, const float *dy, float *dx)
-{
-    const ek_v16 count = ek_set((float)g->kernel * (float)g->kernel);
-    const size_t plane = (size_t)g->h * (size_t)g->w * EK_LANES;
-    memset(dx, 0, (size_t)g->c * plane * sizeof *dx);
-    for (int c = 0; c < g->c; c++, dx += plane) {
-        for (int p = 0; p < g->p; p++) {
-            for (int q = 0; q < g->q; q++, dy += EK_LANES) {
-                const ek_v16 d = ek_div(ek_load(dy), count);
-                for (int i = 0; i < g->kernel; i++) {
-                    const size_t row = (size_t)(p * g->stride + i) * (size_t)g->w + (size_t)(q * g->stride);
-                    for (int j = 0; j < g->kernel; j++) {
-                        float *at = dx + (row + (size_t)j) * EK_LANES;
-                        ek_store(at, ek_add(ek_load(at), d));
-                    }
-                }
-            }
-        }
-    }
-}
 
 /* ---- Layer norm: lanes are samples, so nothing crosses them ---- */
 
@@ -287,8 +246,6 @@ void EK_KERNEL(fill_layer)(ek_blocked_kernels *table);
 
 void EK_KERNEL(fill_layer)(ek_blocked_kernels *table)
 {
-    table->avgpool_forward = avgpool_forward;
-    table->avgpool_backward = avgpool_backward;
     table->layer_norm_forward = layer_norm_forward;
     table->layer_norm_backward = layer_norm_backward;
     table->softmax_cross_entropy = softmax_cross_entropy;

@@ -43,6 +43,14 @@ EK_INLINE ek_part ek_part_mul(ek_part x, ek_part y) { return _mm512_mul_ps(x, y)
 EK_INLINE ek_part ek_part_div(ek_part x, ek_part y) { return _mm512_div_ps(x, y); }
 EK_INLINE ek_part ek_part_max(ek_part x, ek_part y) { return _mm512_max_ps(x, y); }
 EK_INLINE ek_part ek_part_min(ek_part x, ek_part y) { return _mm512_min_ps(x, y); }
+EK_INLINE ek_part ek_part_above(ek_part x, ek_part y, ek_part u, ek_part v)
+{
+    return _mm512_mask_mov_ps(v, _mm512_cmp_ps_mask(x, y, _CMP_GT_OQ), u);
+}
+EK_INLINE ek_part ek_part_if_nan(ek_part x, ek_part y)
+{
+    return _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), x);
+}
 EK_INLINE ek_part ek_part_fma(ek_part x, ek_part y, ek_part z) { return _mm512_fmadd_ps(x, y, z); }
 EK_INLINE ek_part ek_part_fnma(ek_part x, ek_part y, ek_part z) { return _mm512_fnmadd_ps(x, y, z); }
 EK_INLINE ek_part ek_part_ldexp(ek_part x, ek_part n)
@@ -72,6 +80,14 @@ EK_INLINE ek_part ek_part_mul(ek_part x, ek_part y) { return _mm256_mul_ps(x, y)
 EK_INLINE ek_part ek_part_div(ek_part x, ek_part y) { return _mm256_div_ps(x, y); }
 EK_INLINE ek_part ek_part_max(ek_part x, ek_part y) { return _mm256_max_ps(x, y); }
 EK_INLINE ek_part ek_part_min(ek_part x, ek_part y) { return _mm256_min_ps(x, y); }
+EK_INLINE ek_part ek_part_above(ek_part x, ek_part y, ek_part u, ek_part v)
+{
+    return _mm256_blendv_ps(v, u, _mm256_cmp_ps(x, y, _CMP_GT_OQ));
+}
+EK_INLINE ek_part ek_part_if_nan(ek_part x, ek_part y)
+{
+    return _mm256_blendv_ps(y, x, _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+}
 EK_INLINE ek_part ek_part_fma(ek_part x, ek_part y, ek_part z) { return _mm256_fmadd_ps(x, y, z); }
 EK_INLINE ek_part ek_part_fnma(ek_part x, ek_part y, ek_part z) { return _mm256_fnmadd_ps(x, y, z); }
 EK_INLINE ek_part ek_part_ldexp(ek_part x, ek_part n)
@@ -99,8 +115,11 @@ EK_INLINE ek_part ek_part_add(ek_part x, ek_part y) { return vaddq_f32(x, y); }
 EK_INLINE ek_part ek_part_sub(ek_part x, ek_part y) { return vsubq_f32(x, y); }
 EK_INLINE ek_part ek_part_mul(ek_part x, ek_part y) { return vmulq_f32(x, y); }
 EK_INLINE ek_part ek_part_div(ek_part x, ek_part y) { return vdivq_f32(x, y); }
-EK_INLINE ek_part ek_part_max(ek_part x, ek_part y) { return vmaxq_f32(x, y); }
-EK_INLINE ek_part ek_part_min(ek_part x, ek_part y) { return vminq_f32(x, y); }
+/* Not vmaxq, which takes +0 for larger than -0. */
+EK_INLINE ek_part ek_part_max(ek_part x, ek_part y) { return vbslq_f32(vcgtq_f32(x, y), x, y); }
+EK_INLINE ek_part ek_part_min(ek_part x, ek_part y) { return vbslq_f32(vcltq_f32(x, y), x, y); }
+EK_INLINE ek_part ek_part_above(ek_part x, ek_part y, ek_part u, ek_part v) { return vbslq_f32(vcgtq_f32(x, y), u, v); }
+EK_INLINE ek_part ek_part_if_nan(ek_part x, ek_part y) { return vbslq_f32(vceqq_f32(x, x), y, x); }
 EK_INLINE ek_part ek_part_fma(ek_part x, ek_part y, ek_part z) { return vfmaq_f32(z, x, y); }
 EK_INLINE ek_part ek_part_fnma(ek_part x, ek_part y, ek_part z) { return vfmsq_f32(z, x, y); }
 EK_INLINE ek_part ek_part_ldexp(ek_part x, ek_part n)
@@ -139,6 +158,11 @@ EK_INLINE ek_part ek_part_select(ek_part_int mask, ek_part x, ek_part y)
 }
 EK_INLINE ek_part ek_part_max(ek_part x, ek_part y) { return ek_part_select((ek_part_int)(x > y), x, y); }
 EK_INLINE ek_part ek_part_min(ek_part x, ek_part y) { return ek_part_select((ek_part_int)(x < y), x, y); }
+EK_INLINE ek_part ek_part_above(ek_part x, ek_part y, ek_part u, ek_part v)
+{
+    return ek_part_select((ek_part_int)(x > y), u, v);
+}
+EK_INLINE ek_part ek_part_if_nan(ek_part x, ek_part y) { return ek_part_select((ek_part_int)(x != x), x, y); }
 EK_INLINE ek_part ek_part_fma(ek_part x, ek_part y, ek_part z) { return x * y + z; }
 EK_INLINE ek_part ek_part_fnma(ek_part x, ek_part y, ek_part z) { return z - x * y; }
 EK_INLINE ek_part ek_part_ldexp(ek_part x, ek_part n)
@@ -203,6 +227,7 @@ typedef struct ek_v16 {
 #define EK_MAP1(f, x) ((ek_v16){f((x).p0)})
 #define EK_MAP2(f, x, y) ((ek_v16){f((x).p0, (y).p0)})
 #define EK_MAP3(f, x, y, z) ((ek_v16){f((x).p0, (y).p0, (z).p0)})
+#define EK_MAP4(f, x, y, u, v) ((ek_v16){f((x).p0, (y).p0, (u).p0, (v).p0)})
 #define EK_FROM(f, p) ((ek_v16){f(p)})
 #define EK_TO(f, p, x) f(p, (x).p0)
 #elif EK_PARTS == 2
@@ -213,6 +238,7 @@ typedef struct ek_v16 {
 #define EK_MAP1(f, x) ((ek_v16){f((x).p0), f((x).p1)})
 #define EK_MAP2(f, x, y) ((ek_v16){f((x).p0, (y).p0), f((x).p1, (y).p1)})
 #define EK_MAP3(f, x, y, z) ((ek_v16){f((x).p0, (y).p0, (z).p0), f((x).p1, (y).p1, (z).p1)})
+#define EK_MAP4(f, x, y, u, v) ((ek_v16){f((x).p0, (y).p0, (u).p0, (v).p0), f((x).p1, (y).p1, (u).p1, (v).p1)})
 #define EK_FROM(f, p) ((ek_v16){f(p), f((p) + 8)})
 #define EK_TO(f, p, x) (f(p, (x).p0), f((p) + 8, (x).p1))
 #else
@@ -225,6 +251,9 @@ typedef struct ek_v16 {
 #define EK_MAP3(f, x, y, z)                                                                                          \
     ((ek_v16){f((x).p0, (y).p0, (z).p0), f((x).p1, (y).p1, (z).p1), f((x).p2, (y).p2, (z).p2),                       \
               f((x).p3, (y).p3, (z).p3)})
+#define EK_MAP4(f, x, y, u, v)                                                                                       \
+    ((ek_v16){f((x).p0, (y).p0, (u).p0, (v).p0), f((x).p1, (y).p1, (u).p1, (v).p1),                                  \
+              f((x).p2, (y).p2, (u).p2, (v).p2), f((x).p3, (y).p3, (u).p3, (v).p3)})
 #define EK_FROM(f, p) ((ek_v16){f(p), f((p) + 4), f((p) + 8), f((p) + 12)})
 #define EK_TO(f, p, x) (f(p, (x).p0), f((p) + 4, (x).p1), f((p) + 8, (x).p2), f((p) + 12, (x).p3))
 #endif
@@ -245,9 +274,12 @@ EK_INLINE ek_v16 ek_add(ek_v16 x, ek_v16 y) { return EK_MAP2(ek_part_add, x, y);
 EK_INLINE ek_v16 ek_sub(ek_v16 x, ek_v16 y) { return EK_MAP2(ek_part_sub, x, y); }
 EK_INLINE ek_v16 ek_mul(ek_v16 x, ek_v16 y) { return EK_MAP2(ek_part_mul, x, y); }
 EK_INLINE ek_v16 ek_div(ek_v16 x, ek_v16 y) { return EK_MAP2(ek_part_div, x, y); }
-/* x > y ? x : y, and x < y ? x : y; where y is NaN it is the result, so keep the constant in x. */
+/* x > y ? x : y, and x < y ? x : y: y where they are equal, zeros of either sign among them, and where one is NaN. */
 EK_INLINE ek_v16 ek_max(ek_v16 x, ek_v16 y) { return EK_MAP2(ek_part_max, x, y); }
 EK_INLINE ek_v16 ek_min(ek_v16 x, ek_v16 y) { return EK_MAP2(ek_part_min, x, y); }
+/* x > y ? u : v; x where it is NaN, else y. */
+EK_INLINE ek_v16 ek_above(ek_v16 x, ek_v16 y, ek_v16 u, ek_v16 v) { return EK_MAP4(ek_part_above, x, y, u, v); }
+EK_INLINE ek_v16 ek_if_nan(ek_v16 x, ek_v16 y) { return EK_MAP2(ek_part_if_nan, x, y); }
 EK_INLINE ek_v16 ek_fma(ek_v16 x, ek_v16 y, ek_v16 z) { return EK_MAP3(ek_part_fma, x, y, z); }   /* x*y + z */
 EK_INLINE ek_v16 ek_fnma(ek_v16 x, ek_v16 y, ek_v16 z) { return EK_MAP3(ek_part_fnma, x, y, z); } /* z - x*y */
 /* Sixteen bytes as floats 0..255. */
@@ -332,6 +364,21 @@ EK_INLINE void ek_sum_rows(size_t count, const float *rows, float *out)
 #endif
     for (; i < count; i++)
         out[i] = ek_sum(ek_load(rows + i * EK_LANES));
+}
+
+/* The larger of x and a maximum so far, which stays where they are equal; NaN where either is. */
+EK_INLINE ek_v16 ek_larger(ek_v16 x, ek_v16 so_far)
+{
+    return ek_if_nan(x, ek_max(x, so_far));
+}
+
+/* The first place of a maximum takes a gradient whole: what is left of it where x is below the maximum, which is where
+ * x takes nothing. Places must come in their order. */
+EK_INLINE ek_v16 ek_take_at_maximum(ek_v16 maximum, ek_v16 x, ek_v16 *left)
+{
+    const ek_v16 taken = ek_above(maximum, x, ek_zero(), *left);
+    *left = ek_above(maximum, x, *left, ek_zero());
+    return taken;
 }
 
 /* exp(sign*x), sign 1 or -1, to 1.1 ulp for sign*x in [-87.3, 88.3], and the value at the nearer end beyond it; NaN

@@ -3,7 +3,7 @@
  * Units (normalise, activate, pool) on a block of sixteen samples, in one pass over memory forward and two backward:
  * one for the sums, one for dx, with what crosses samples (statistics, sums) computed in between.
  *
- * Each function's text takes the unit's shape as constants; the instances for them are chosen by the switch below it.
+ * Each function's text takes what of the unit is common as constants; FOR_SHAPES chooses the instance.
  */
 #include "cpu/kernel/blocked.h"
 #include "cpu/kernel/name.h"
@@ -21,71 +21,113 @@ EK_INLINE ek_v16 centred(ek_v16 x, ek_v16 mean, ek_v16 mean_low)
 
 EK_INLINE ek_v16 activate(const ek_activation activation, ek_v16 z)
 {
-    return activation == EK_SIGMOID ? ek_logistic(z) : z;
+    switch (activation) {
+    case EK_SIGMOID:
+        return ek_logistic(z);
+    case EK_RELU:
+        return ek_max(ek_zero(), z);
+    case EK_IDENTITY:
+        break;
+    }
+    return z;
 }
 
 /* f'(z) by a = f(z), times da. */
 EK_INLINE ek_v16 activation_gradient(const ek_activation activation, ek_v16 a, ek_v16 da)
 {
-    return activation == EK_SIGMOID ? ek_mul(da, ek_fnma(a, a, a)) : da;
+    switch (activation) {
+    case EK_SIGMOID:
+        return ek_mul(da, ek_fnma(a, a, a));
+    case EK_RELU:
+        return ek_above(a, ek_zero(), da, ek_zero());
+    case EK_IDENTITY:
+        break;
+    }
+    return da;
 }
+
+/* What a pass takes as constants. */
+typedef struct shape {
+    ek_activation activation;
+    int pool;
+    bool maximum;
+} shape;
+
+EK_INLINE size_t place(const ek_unit *u, int h, int w)
+{
+    return ((size_t)h * (size_t)u->w + (size_t)w) * EK_LANES;
+}
+
+/* Calls PASS(shape) with constants for the windows that are common, and with the unit's own numbers for others; then
+ * the same for every activation. */
+#define FOR_POOLS(PASS, u, f)                                                                                        \
+    do {                                                                                                             \
+        if ((u)->pool == 1)                                                                                          \
+            PASS(((shape){f, 1, false}));                                                                            \
+        else if ((u)->pool == 2 && !(u)->maximum)                                                                    \
+            PASS(((shape){f, 2, false}));                                                                            \
+        else if ((u)->pool == 2)                                                                                     \
+            PASS(((shape){f, 2, true}));                                                                             \
+        else                                                                                                         \
+            PASS(((shape){f, (u)->pool, (u)->maximum}));                                                             \
+    } while (0)
+#define FOR_SHAPES(PASS, u)                                                                                          \
+    do {                                                                                                             \
+        if ((u)->activation == EK_SIGMOID)                                                                           \
+            FOR_POOLS(PASS, u, EK_SIGMOID);                                                                          \
+        else if ((u)->activation == EK_RELU)                                                                         \
+            FOR_POOLS(PASS, u, EK_RELU);                                                                             \
+        else                                                                                                         \
+            FOR_POOLS(PASS, u, EK_IDENTITY);                                                                         \
+    } while (0)
 
 /* ---- Forward ---- */
 
-EK_INLINE void forward_plane(const bool norm, const ek_activation activation, const int pool, int h, int w,
-                             const ek_norm_channel *n, const float *x, float *activated, float *y)
+EK_INLINE void forward_plane(const bool norm, const shape s, const ek_unit *u, const ek_norm_channel *n,
+                             const float *x, float *activated, float *y)
 {
     channel c = {ek_zero(), ek_zero(), ek_zero(), ek_zero()};
     if (norm)
         c = (channel){ek_set(n->mean), ek_set(n->mean_low), ek_set(n->scale), ek_set(n->shift)};
-    const ek_v16 share = ek_set((float)(pool * pool));
-    for (int p = 0; p < h; p += pool) {
-        for (int q = 0; q < w; q += pool, y += EK_LANES) {
-            ek_v16 sum = ek_zero();
-            for (int i = 0; i < pool; i++) {
-                for (int j = 0; j < pool; j++) {
-                    const size_t at = ((size_t)(p + i) * (size_t)w + (size_t)(q + j)) * EK_LANES;
+    const ek_v16 share = ek_set((float)(s.pool * s.pool));
+    for (int p = 0; p < u->h; p += s.pool) {
+        for (int q = 0; q < u->w; q += s.pool, y += EK_LANES) {
+            ek_v16 pooled = ek_zero();
+            for (int i = 0; i < s.pool; i++) {
+                for (int j = 0; j < s.pool; j++) {
+                    const size_t at = place(u, p + i, q + j);
                     ek_v16 z = ek_load(x + at);
                     if (norm)
                         z = ek_fma(centred(z, c.mean, c.mean_low), c.scale, c.shift);
-                    const ek_v16 a = activate(activation, z);
+                    const ek_v16 a = activate(s.activation, z);
                     if (activated)
                         ek_store(activated + at, a);
-                    sum = i + j == 0 ? a : ek_add(sum, a);
+                    pooled = i + j == 0 ? a : s.maximum ? ek_larger(a, pooled) : ek_add(pooled, a);
                 }
             }
             /* For pool 2 the division is a multiplication by 0.25, exactly. */
-            ek_store(y, pool == 1 ? sum : pool == 2 ? ek_mul(sum, ek_set(0.25f)) : ek_div(sum, share));
+            if (s.pool > 1 && !s.maximum)
+                pooled = s.pool == 2 ? ek_mul(pooled, ek_set(0.25f)) : ek_div(pooled, share);
+            ek_store(y, pooled);
         }
     }
-}
-
-EK_INLINE void forward_pool(const bool norm, const ek_activation activation, int pool, int h, int w,
-                            const ek_norm_channel *n, const float *x, float *activated, float *y)
-{
-    if (pool == 1)
-        forward_plane(norm, activation, 1, h, w, n, x, activated, y);
-    else if (pool == 2)
-        forward_plane(norm, activation, 2, h, w, n, x, activated, y);
-    else
-        forward_plane(norm, activation, pool, h, w, n, x, activated, y);
 }
 
 static void unit_forward(const ek_unit *u, const ek_norm_channel *norm, const float *x, float *activated, float *y)
 {
     const size_t x_plane = (size_t)u->h * (size_t)u->w * EK_LANES;
     const size_t y_plane = x_plane / (size_t)(u->pool * u->pool);
-    for (int c = 0; c < u->c; c++) {
-        const float *xc = x + (size_t)c * x_plane;
-        float *ac = activated ? activated + (size_t)c * x_plane : NULL, *yc = y + (size_t)c * y_plane;
-        if (u->norm && u->activation == EK_SIGMOID)
-            forward_pool(true, EK_SIGMOID, u->pool, u->h, u->w, norm + c, xc, ac, yc);
-        else if (u->norm)
-            forward_pool(true, EK_IDENTITY, u->pool, u->h, u->w, norm + c, xc, ac, yc);
-        else if (u->activation == EK_SIGMOID)
-            forward_pool(false, EK_SIGMOID, u->pool, u->h, u->w, NULL, xc, ac, yc);
+    for (int c = 0; c < u->c; c++, x += x_plane, y += y_plane) {
+        const ek_norm_channel *n = u->norm ? norm + c : NULL;
+        float *a = activated ? activated + (size_t)c * x_plane : NULL;
+#define WITH_NORM(s) forward_plane(true, s, u, n, x, a, y)
+#define WITHOUT_NORM(s) forward_plane(false, s, u, n, x, a, y)
+        if (u->norm)
+            FOR_SHAPES(WITH_NORM, u);
         else
-            forward_pool(false, EK_IDENTITY, u->pool, u->h, u->w, NULL, xc, ac, yc);
+            FOR_SHAPES(WITHOUT_NORM, u);
+#undef WITH_NORM
+#undef WITHOUT_NORM
     }
 }
 
@@ -98,11 +140,34 @@ EK_INLINE void fetch_ahead(const float *x, size_t at, const int pool, int w)
     __builtin_prefetch(x + at + (size_t)pool * (size_t)w * EK_LANES);
 }
 
-EK_INLINE ek_v16 pool_gradient(const int pool, ek_v16 dy)
+/* What backward knows of one window: da, the share of each position in an average, or what is left of dy for the
+ * positions of a maximum that are still to come. */
+typedef struct window {
+    ek_v16 da, maximum;
+} window;
+
+EK_INLINE window window_of(const shape s, const ek_unit *u, int p, int q, const float *activated, const float *dy)
 {
-    if (pool == 1)
-        return dy;
-    return pool == 2 ? ek_mul(dy, ek_set(0.25f)) : ek_div(dy, ek_set((float)(pool * pool)));
+    window at = {ek_load(dy), ek_zero()};
+    if (s.maximum) {
+        for (int i = 0; i < s.pool; i++)
+            for (int j = 0; j < s.pool; j++) {
+                const ek_v16 a = ek_load(activated + place(u, p + i, q + j));
+                at.maximum = i + j == 0 ? a : ek_larger(a, at.maximum);
+            }
+    } else if (s.pool > 1) {
+        at.da = s.pool == 2 ? ek_mul(at.da, ek_set(0.25f)) : ek_div(at.da, ek_set((float)(s.pool * s.pool)));
+    }
+    return at;
+}
+
+/* dz of the window's next position, in row order. */
+EK_INLINE ek_v16 dz_at(const shape s, const float *activated, size_t at, window *in)
+{
+    if (s.activation == EK_IDENTITY)
+        return in->da;
+    const ek_v16 a = ek_load(activated + at);
+    return activation_gradient(s.activation, a, s.maximum ? ek_take_at_maximum(in->maximum, a, &in->da) : in->da);
 }
 
 /* The sum of the live lanes in double. */
@@ -118,23 +183,22 @@ static double sum_live(ek_v16 x, int live)
 
 /* Lane sums over a plane, a row at a time: a short chain of additions for each row, then one for the rows, so that
  * rounding grows with rows + columns. Kept in float while they are short, and in double from the lanes on. */
-EK_INLINE void sums_plane(const ek_activation activation, const int pool, int h, int w, const ek_norm_gradient *n,
-                          const float *x, const float *activated, const float *dy, int live, ek_norm_sums *sums)
+EK_INLINE void sums_plane(const shape s, const ek_unit *u, const ek_norm_gradient *n, const float *x,
+                          const float *activated, const float *dy, int live, ek_norm_sums *sums)
 {
     const ek_v16 mean = ek_set(n->mean), mean_low = ek_set(n->mean_low);
     ek_v16 total = ek_zero(), total_x = ek_zero();
-    for (int p = 0; p < h; p += pool) {
+    for (int p = 0; p < u->h; p += s.pool) {
         ek_v16 row = ek_zero(), row_x = ek_zero();
-        for (int q = 0; q < w; q += pool, dy += EK_LANES) {
-            const ek_v16 da = pool_gradient(pool, ek_load(dy));
-            for (int i = 0; i < pool; i++) {
-                for (int j = 0; j < pool; j++) {
-                    const size_t at = ((size_t)(p + i) * (size_t)w + (size_t)(q + j)) * EK_LANES;
-                    fetch_ahead(x, at, pool, w);
-                    if (activation != EK_IDENTITY)
-                        fetch_ahead(activated, at, pool, w);
-                    const ek_v16 a = activation == EK_IDENTITY ? da : ek_load(activated + at);
-                    const ek_v16 dz = activation_gradient(activation, a, da);
+        for (int q = 0; q < u->w; q += s.pool, dy += EK_LANES) {
+            window in = window_of(s, u, p, q, activated, dy);
+            for (int i = 0; i < s.pool; i++) {
+                for (int j = 0; j < s.pool; j++) {
+                    const size_t at = place(u, p + i, q + j);
+                    fetch_ahead(x, at, s.pool, u->w);
+                    if (s.activation != EK_IDENTITY)
+                        fetch_ahead(activated, at, s.pool, u->w);
+                    const ek_v16 dz = dz_at(s, activated, at, &in);
                     row = ek_add(row, dz);
                     row_x = ek_fma(dz, centred(ek_load(x + at), mean, mean_low), row_x);
                 }
@@ -146,35 +210,21 @@ EK_INLINE void sums_plane(const ek_activation activation, const int pool, int h,
     *sums = (ek_norm_sums){sum_live(total, live), sum_live(total_x, live)};
 }
 
-EK_INLINE void sums_pool(const ek_activation activation, int pool, int h, int w, const ek_norm_gradient *n,
-                         const float *x, const float *activated, const float *dy, int live, ek_norm_sums *sums)
-{
-    if (pool == 1)
-        sums_plane(activation, 1, h, w, n, x, activated, dy, live, sums);
-    else if (pool == 2)
-        sums_plane(activation, 2, h, w, n, x, activated, dy, live, sums);
-    else
-        sums_plane(activation, pool, h, w, n, x, activated, dy, live, sums);
-}
-
 static void unit_sums(const ek_unit *u, const ek_norm_gradient *norm, const float *x, const float *activated,
                       const float *dy, int live, ek_norm_sums *sums)
 {
     const size_t x_plane = (size_t)u->h * (size_t)u->w * EK_LANES;
     const size_t y_plane = x_plane / (size_t)(u->pool * u->pool);
-    for (int c = 0; c < u->c; c++) {
-        const float *xc = x + (size_t)c * x_plane, *dc = dy + (size_t)c * y_plane;
-        if (u->activation == EK_SIGMOID)
-            sums_pool(EK_SIGMOID, u->pool, u->h, u->w, norm + c, xc, activated + (size_t)c * x_plane, dc, live,
-                      sums + c);
-        else
-            sums_pool(EK_IDENTITY, u->pool, u->h, u->w, norm + c, xc, NULL, dc, live, sums + c);
+    for (int c = 0; c < u->c; c++, x += x_plane, dy += y_plane) {
+        const float *a = activated ? activated + (size_t)c * x_plane : NULL;
+#define SUMS(s) sums_plane(s, u, norm + c, x, a, dy, live, sums + c)
+        FOR_SHAPES(SUMS, u);
+#undef SUMS
     }
 }
 
-EK_INLINE void backward_plane(const bool norm, const ek_activation activation, const int pool, int h, int w,
-                              const ek_norm_gradient *n, const float *x, const float *activated, const float *dy,
-                              ek_v16 alive, float *dx)
+EK_INLINE void backward_plane(const bool norm, const shape s, const ek_unit *u, const ek_norm_gradient *n,
+                              const float *x, const float *activated, const float *dy, ek_v16 alive, float *dx)
 {
     ek_v16 mean = ek_zero(), mean_low = ek_zero(), scale = ek_zero(), offset = ek_zero(), slope = ek_zero();
     if (norm) {
@@ -184,18 +234,17 @@ EK_INLINE void backward_plane(const bool norm, const ek_activation activation, c
         offset = ek_mul(ek_set(n->offset), alive);
         slope = ek_mul(ek_set(n->slope), alive);
     }
-    for (int p = 0; p < h; p += pool) {
-        for (int q = 0; q < w; q += pool, dy += EK_LANES) {
-            const ek_v16 da = pool_gradient(pool, ek_load(dy));
-            for (int i = 0; i < pool; i++) {
-                for (int j = 0; j < pool; j++) {
-                    const size_t at = ((size_t)(p + i) * (size_t)w + (size_t)(q + j)) * EK_LANES;
+    for (int p = 0; p < u->h; p += s.pool) {
+        for (int q = 0; q < u->w; q += s.pool, dy += EK_LANES) {
+            window in = window_of(s, u, p, q, activated, dy);
+            for (int i = 0; i < s.pool; i++) {
+                for (int j = 0; j < s.pool; j++) {
+                    const size_t at = place(u, p + i, q + j);
                     if (norm)
-                        fetch_ahead(x, at, pool, w);
-                    if (activation != EK_IDENTITY)
-                        fetch_ahead(activated, at, pool, w);
-                    const ek_v16 a = activation == EK_IDENTITY ? da : ek_load(activated + at);
-                    ek_v16 d = activation_gradient(activation, a, da);
+                        fetch_ahead(x, at, s.pool, u->w);
+                    if (s.activation != EK_IDENTITY)
+                        fetch_ahead(activated, at, s.pool, u->w);
+                    ek_v16 d = dz_at(s, activated, at, &in);
                     if (norm)
                         d = ek_fnma(slope, centred(ek_load(x + at), mean, mean_low),
                                     ek_sub(ek_mul(scale, d), offset));
@@ -204,18 +253,6 @@ EK_INLINE void backward_plane(const bool norm, const ek_activation activation, c
             }
         }
     }
-}
-
-EK_INLINE void backward_pool(const bool norm, const ek_activation activation, int pool, int h, int w,
-                             const ek_norm_gradient *n, const float *x, const float *activated, const float *dy,
-                             ek_v16 alive, float *dx)
-{
-    if (pool == 1)
-        backward_plane(norm, activation, 1, h, w, n, x, activated, dy, alive, dx);
-    else if (pool == 2)
-        backward_plane(norm, activation, 2, h, w, n, x, activated, dy, alive, dx);
-    else
-        backward_plane(norm, activation, pool, h, w, n, x, activated, dy, alive, dx);
 }
 
 static void unit_backward(const ek_unit *u, const ek_norm_gradient *norm, const float *x, const float *activated,
@@ -227,18 +264,18 @@ static void unit_backward(const ek_unit *u, const ek_norm_gradient *norm, const 
     for (int i = 0; i < EK_LANES; i++)
         lanes[i] = i < live ? 1.0f : 0.0f;
     const ek_v16 alive = ek_load(lanes);
-    for (int c = 0; c < u->c; c++) {
-        const float *xc = x ? x + (size_t)c * x_plane : NULL, *dc = dy + (size_t)c * y_plane;
-        const float *ac = activated ? activated + (size_t)c * x_plane : NULL;
-        float *out = dx + (size_t)c * x_plane;
-        if (u->norm && u->activation == EK_SIGMOID)
-            backward_pool(true, EK_SIGMOID, u->pool, u->h, u->w, norm + c, xc, ac, dc, alive, out);
-        else if (u->norm)
-            backward_pool(true, EK_IDENTITY, u->pool, u->h, u->w, norm + c, xc, ac, dc, alive, out);
-        else if (u->activation == EK_SIGMOID)
-            backward_pool(false, EK_SIGMOID, u->pool, u->h, u->w, NULL, xc, ac, dc, alive, out);
+    for (int c = 0; c < u->c; c++, dy += y_plane, dx += x_plane) {
+        const ek_norm_gradient *n = u->norm ? norm + c : NULL;
+        const float *xc = x ? x + (size_t)c * x_plane : NULL;
+        const float *a = activated ? activated + (size_t)c * x_plane : NULL;
+#define WITH_NORM(s) backward_plane(true, s, u, n, xc, a, dy, alive, dx)
+#define WITHOUT_NORM(s) backward_plane(false, s, u, n, xc, a, dy, alive, dx)
+        if (u->norm)
+            FOR_SHAPES(WITH_NORM, u);
         else
-            backward_pool(false, EK_IDENTITY, u->pool, u->h, u->w, NULL, xc, ac, dc, alive, out);
+            FOR_SHAPES(WITHOUT_NORM, u);
+#undef WITH_NORM
+#undef WITHOUT_NORM
     }
 }
 
