@@ -180,21 +180,27 @@ static void transpose_bytes(const uint8_t *const *images, int64_t at, uint8_t ou
     memcpy(out, a, sizeof a);
 }
 
-/* One channel of the sixteen images; mean 0 and std 1 where nothing is normalised, which changes no bit. */
-static void gather_plane(const uint8_t *const all[EK_LANES], int64_t size, float mean, float std, float *x)
+EK_INLINE ek_v16 pixels(const bool normal, const uint8_t *bytes, float mean, float std)
 {
-    const ek_v16 white = ek_set(255.0f), m = ek_set(mean), s = ek_set(std);
+    const ek_v16 x = ek_div(ek_bytes(bytes), ek_set(255.0f));
+    return normal ? ek_div(ek_sub(x, ek_set(mean)), ek_set(std)) : x;
+}
+
+/* One channel of the sixteen images; what is not to be normalised is spared a second division. */
+EK_INLINE void gather_plane(const bool normal, const uint8_t *const all[EK_LANES], int64_t size, float mean,
+                            float std, float *x)
+{
     uint8_t bytes[EK_LANES][EK_LANES];
     int64_t i = 0;
     for (; i + EK_LANES <= size; i += EK_LANES) {
         transpose_bytes(all, i, bytes);
         for (int j = 0; j < EK_LANES; j++)
-            ek_store(x + (size_t)(i + j) * EK_LANES, ek_div(ek_sub(ek_div(ek_bytes(bytes[j]), white), m), s));
+            ek_store(x + (size_t)(i + j) * EK_LANES, pixels(normal, bytes[j], mean, std));
     }
     for (; i < size; i++) {
         for (int j = 0; j < EK_LANES; j++)
             bytes[0][j] = all[j][i];
-        ek_store(x + (size_t)i * EK_LANES, ek_div(ek_sub(ek_div(ek_bytes(bytes[0]), white), m), s));
+        ek_store(x + (size_t)i * EK_LANES, pixels(normal, bytes[0], mean, std));
     }
 }
 
@@ -206,8 +212,11 @@ static void gather(const uint8_t *const *images, int live, int64_t size, const e
         const uint8_t *all[EK_LANES]; /* dead lanes repeat the first image */
         for (int i = 0; i < EK_LANES; i++)
             all[i] = images[i < live ? i : 0] + c * plane;
-        gather_plane(all, plane, normal ? normal->mean[c] : 0, normal ? normal->std[c] : 1,
-                     x + (size_t)(c * plane) * EK_LANES);
+        float *to = x + (size_t)(c * plane) * EK_LANES;
+        if (normal)
+            gather_plane(true, all, plane, normal->mean[c], normal->std[c], to);
+        else
+            gather_plane(false, all, plane, 0, 1, to);
     }
 }
 
