@@ -466,6 +466,8 @@ typedef struct ek_fit_event {
     double seconds;      /* since the epoch began; EPOCH: of its training part */
     bool has_val;        /* EPOCH, with validation data: the fields below are set */
     double val_loss, val_accuracy, val_seconds;
+    double lr;            /* learning rate of the last step */
+    double gradient_norm; /* STEP, with clip_norm: the gradient's 2-norm before it was scaled; else 0 */
 } ek_fit_event;
 
 /* Random changes of training images, keyed by the trainer's seed, the epoch and the sample's number in its data set:
@@ -476,10 +478,31 @@ typedef struct ek_augment_options {
     float erase; /* probability of a rectangle of random bytes (Zhong et al. 2017, arXiv:1708.04896); theirs is 0.5 */
 } ek_augment_options;
 
+/* How gradients become steps; PyTorch's torch.optim, formulas in docs/training.md. */
+typedef enum ek_optimizer {
+    EK_SGD = 0,  /* with momentum (dampening 0) and Nesterov's where asked for, d2l sections 12.4 to 12.6 */
+    EK_ADAM = 1, /* Kingma and Ba 2015 (arXiv:1412.6980), d2l section 12.10; weight decay is added to the gradient */
+    EK_ADAMW = 2 /* Loshchilov and Hutter 2019 (arXiv:1711.05101): weight decay acts on the weights themselves */
+} ek_optimizer;
+
+/* Which parameters weight decay applies to, by their role (ek_tensor.role). */
+typedef enum ek_decay {
+    EK_DECAY_WEIGHTS = 0, /* EK_ROLE_WEIGHT alone: not biases, not gamma and beta */
+    EK_DECAY_ALL = 1      /* everything that trains: PyTorch's one parameter group */
+} ek_decay;
+
+/* The learning rate over the steps of a training; d2l section 12.11. Each is a function of the step alone. */
+typedef enum ek_schedule {
+    EK_SCHEDULE_CONSTANT = 0,
+    EK_SCHEDULE_STEP = 1,      /* times gamma every `step_size` epochs: StepLR */
+    EK_SCHEDULE_MULTISTEP = 2, /* times gamma from each of `milestones` on, in epochs: MultiStepLR */
+    EK_SCHEDULE_COSINE = 3     /* min_lr + (lr - min_lr)*(1 + cos(pi*t/T))/2, after the warm-up, t steps of T */
+} ek_schedule;
+
 typedef struct ek_fit_options {
     int epochs;      /* default 10 */
     int batch_size;  /* default 128; the last batch of an epoch may be smaller and is kept */
-    float lr;        /* learning rate of plain SGD; default 0.1 */
+    float lr;        /* learning rate; default 0.1, of Adam and AdamW 0.001 */
     uint64_t seed;   /* of the shuffling, keyed with the epoch; default 0 */
     bool no_shuffle; /* samples in file order; default: shuffled anew each epoch */
     int threads;     /* default ek_cpu_count() */
@@ -487,12 +510,36 @@ typedef struct ek_fit_options {
     int (*on_event)(void *user, const ek_fit_event *event);
     void *user;
     ek_augment_options augment; /* default: images as they are */
+
+    /* The optimiser. Its state starts anew with each call. */
+    ek_optimizer optimizer; /* default EK_SGD */
+    double momentum;        /* SGD: [0,1); default 0, none */
+    bool nesterov;          /* SGD: Nesterov's momentum; needs momentum */
+    double weight_decay;    /* >= 0; default 0 */
+    ek_decay decay;         /* default: weights alone */
+    double beta1, beta2;    /* Adam, AdamW: (0,1); 0 means 0.9 and 0.999 */
+    double eps;             /* Adam, AdamW: at least 1e-30; 0 means 1e-8 */
+    double clip_norm;       /* gradients are scaled so that their 2-norm over all parameters is at most this, as
+                             * torch.nn.utils.clip_grad_norm_ does (the book's gradient_clip_val); default 0: never */
+    double label_smoothing; /* [0,1), CrossEntropyLoss's: the targets are (1 - s)*onehot + s/K, and so is the training
+                             * loss; validation tells the plain loss; default 0 */
+
+    /* The learning rate, step by step. */
+    ek_schedule schedule;  /* default constant */
+    int step_size;         /* STEP: epochs, at least 1 */
+    const int *milestones; /* MULTISTEP: epochs from 1, ascending; read during the call alone */
+    int milestone_count;
+    double gamma;         /* STEP, MULTISTEP: (0,1]; 0 means 0.1 */
+    double min_lr;        /* COSINE: the floor, at most lr; default 0 */
+    double warmup_epochs; /* linear warm-up: of W steps (epochs are rounded to steps) step i, from 0, takes (i+1)/W */
+    int64_t warmup_steps; /* of what the schedule gives. One of the two; default none. Shorter than the training */
 } ek_fit_options;
 
-/* Trains `net` on `train` by cross-entropy and SGD, d2l section 8.5.4. val may be NULL.
- * Before the first step: EK_ERR_SHAPE when images do not fit the net's input, classes exceed its outputs, or a batch
- * norm would see one value per channel in a batch (the last one counts). During training EK_ERR_NUMERIC names the
- * layer and channel whose batch statistics, or the loss, are not finite; parameters and moving statistics are then
+/* Trains `net` on `train` by cross-entropy, d2l section 8.5.4. val may be NULL.
+ * Before the first step: EK_ERR_ARGUMENT for settings that are out of range, contradict each other, or belong to
+ * another optimiser or schedule; EK_ERR_SHAPE when images do not fit the net's input, classes exceed its outputs, or a
+ * batch norm would see one value per channel in a batch (the last one counts). During training EK_ERR_NUMERIC names
+ * the layer and channel whose batch statistics, or the loss, are not finite; parameters and moving statistics are then
  * those after the last good step. */
 EK_API ek_status ek_fit(ek_net *net, const ek_dataset *train, const ek_dataset *val, const ek_fit_options *options);
 

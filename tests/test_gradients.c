@@ -234,27 +234,31 @@ static void test_reference_units(void **state)
 
 typedef struct logits {
     int k, label;
-    double z[12];
+    double smoothing, z[12];
 } logits;
 
 static double entropy_loss(void *of)
 {
     const logits *l = of;
-    return 0.25 * ek_reference_cross_entropy(l->k, l->z, l->label, 1, NULL);
+    return 0.25 * ek_reference_smoothed_cross_entropy(l->k, l->z, l->label, l->smoothing, 1, NULL);
 }
 
 static void test_reference_cross_entropy(void **state)
 {
     (void)state;
     for (int k = 2; k <= 12; k++) {
-        logits l = {.k = k, .label = k / 3};
+        logits l = {.k = k, .label = k / 3, .smoothing = k % 3 * 0.3};
         double dz[12];
         for (int i = 0; i < k; i++)
             l.z[i] = 3 * random_value();
-        ek_reference_cross_entropy(k, l.z, l.label, 0.25, dz);
+        ek_reference_smoothed_cross_entropy(k, l.z, l.label, l.smoothing, 0.25, dz);
         assert_true(check_differences("softmax cross-entropy", l.z, k, dz, entropy_loss, &l) > 1e-3);
     }
     assert_float_equal(ek_reference_cross_entropy(2, (double[]){0, 0}, 1, 1, NULL), log(2), 1e-15);
+    /* -0.8*log(p1) - 0.1*log(p0) - 0.1*log(p1) of p = (1/4, 3/4) */
+    const double by_hand = -0.9 * log(0.75) - 0.1 * log(0.25);
+    assert_true(fabs(ek_reference_smoothed_cross_entropy(2, (double[]){0, log(3)}, 1, 0.2, 1, NULL) - by_hand) <
+                1e-15);
 }
 
 /* ---- Programs against the reference ------------------------------------------------------------------------- */
@@ -519,7 +523,7 @@ static void check_step(ek_net *net, const char *text, ek_backend *backend, ek_pr
                             .labels = s.labels,
                             .loss = losses,
                             .predicted = predicted,
-                            .rate = rate};
+                            .update = &(ek_update){.rate = rate}};
     if (ek_backend_run(backend, program, &batch))
         fail_msg("%s%lld samples: %s", text, (long long)n, ek_error());
     double sum = 0;

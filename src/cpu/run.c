@@ -38,6 +38,7 @@ struct ek_backend {
     int phase;                 /* the one at hand */
     atomic_llong unfinished;   /* items of it */
     fault fault;               /* step -1: none */
+    float scale;               /* of the gradients, by clipping */
     atomic_int gradient_fault; /* least step + 1 whose gradient was not finite, 0: none */
 };
 
@@ -332,7 +333,7 @@ static void run_piece(ek_backend *b, const ek_step *s, int64_t block, int piece,
         break;
     case EK_STEP_LOSS:
         k->softmax_cross_entropy((int)s->u.pass.size, at(b, s->x, slot), batch->labels + block * EK_LANES, live,
-                                 1.0f / (float)batch->samples, batch->loss + block * EK_LANES,
+                                 1.0f / (float)batch->samples, s->u.pass.smoothing, batch->loss + block * EK_LANES,
                                  batch->predicted + block * EK_LANES,
                                  b->program->training ? at(b, s->dx, slot) : NULL);
         break;
@@ -376,6 +377,20 @@ static void run_linear_weight(ek_backend *b, const ek_step *s, int item)
         check_gradient(b, s, s->u.rows.dbias + k0, (size_t)count);
 }
 
+static void run_update(ek_backend *b, const ek_span *span, float *values)
+{
+    const ek_blocked_kernels *k = &b->kernels->blocked;
+    const ek_program *p = b->program;
+    const ek_update *u = b->batch->update;
+    const float *gradient = p->gradients + span->begin;
+    float *first = p->state_count > 0 ? p->states + span->begin : NULL;
+    if (u->kind == EK_SGD)
+        k->sgd(span->count, u, span->decays, b->scale, gradient, first, values + span->begin);
+    else
+        k->adam(span->count, u, span->decays, b->scale, gradient, first, first + p->gradient_count,
+                values + span->begin);
+}
+
 static void run_item(ek_backend *b, const ek_step *s, int item)
 {
     const ek_blocked_kernels *k = &b->kernels->blocked;
@@ -397,13 +412,15 @@ static void run_item(ek_backend *b, const ek_step *s, int item)
     case EK_STEP_LINEAR_WEIGHT:
         run_linear_weight(b, s, item);
         break;
-    case EK_STEP_UPDATE: {
-        const size_t rest = s->u.update.count - begin;
-        if (b->fault.step < 0)
-            k->sgd(rest < EK_FLAT_ITEM ? rest : EK_FLAT_ITEM, b->batch->rate, s->u.update.gradient + begin,
-                   s->u.update.value + begin);
+    case EK_STEP_SQUARES: {
+        const ek_span *span = &b->program->spans[item];
+        b->program->squares[item] = k->sum_squares(span->count, b->program->gradients + span->begin);
         break;
     }
+    case EK_STEP_UPDATE:
+        if (b->fault.step < 0 && b->batch->update)
+            run_update(b, &b->program->spans[item], s->u.update.value);
+        break;
     default:
         break;
     }
@@ -417,7 +434,7 @@ static void note_fault(ek_backend *b, const ek_step *s, int channel)
         b->fault = (fault){(int)(s - b->program->steps), channel};
 }
 
-static void run_commit(ek_backend *b, const ek_step *s)
+static void run_check(ek_backend *b, const ek_step *s)
 {
     double loss = 0;
     for (int64_t i = 0; i < b->batch->samples; i++)
@@ -428,8 +445,25 @@ static void run_commit(ek_backend *b, const ek_step *s)
     const int gradient = atomic_load(&b->gradient_fault);
     if (gradient)
         note_fault(b, &b->program->steps[gradient - 1], -1);
+}
+
+/* The spans' squares are added in their order, whoever has summed them up. */
+static void find_scale(ek_backend *b)
+{
+    const ek_program *p = b->program;
+    double squares = 0, norm;
+    for (int i = 0; p->squares && i < p->span_count; i++)
+        squares += p->squares[i];
+    b->scale = (float)ek_clip_scale(b->batch->update ? b->batch->update->clip : 0, squares, &norm);
+    if (p->squares && b->batch->norm)
+        *b->batch->norm = norm;
+}
+
+static void run_commit(ek_backend *b)
+{
     if (b->fault.step >= 0)
         return;
+    find_scale(b);
     for (int i = 0; i < b->program->norm_count; i++)
         ek_batchnorm_commit(&b->program->norms[i], b->batch->samples);
 }
@@ -441,8 +475,10 @@ static void run_once(ek_backend *b, const ek_step *s)
         channel = ek_batchnorm_forward(s->u.norm.norm, b->batch->samples);
     else if (s->kind == EK_STEP_NORM_BACKWARD)
         channel = ek_batchnorm_backward(s->u.norm.norm, b->batch->samples);
+    else if (s->kind == EK_STEP_CHECK)
+        run_check(b, s);
     else
-        run_commit(b, s);
+        run_commit(b);
     if (channel >= 0)
         note_fault(b, s, channel);
 }
@@ -550,7 +586,7 @@ static ek_status report_fault(const ek_backend *b)
     if (s->kind == EK_STEP_NORM_BACKWARD)
         return ek_fail(EK_ERR_NUMERIC, "layer %d (batchnorm), channel %d: the gradient is not finite", s->layer,
                        b->fault.channel);
-    if (s->kind == EK_STEP_COMMIT)
+    if (s->kind == EK_STEP_CHECK)
         return ek_fail(EK_ERR_NUMERIC, "the loss is not finite");
     return ek_fail(EK_ERR_NUMERIC, "layer %d: the gradient of its weights is not finite", s->layer);
 }

@@ -392,7 +392,9 @@ static ek_status add_steps(ek_plan *plan)
     step->u.pass.size = ek_dims_count(ek_net_output(plan->net));
     if (r->mode == EK_TRAINING) {
         step->dx = ek_plan_buffer(plan, step->u.pass.size);
-        return ek_plan_backward(plan);
+        step->u.pass.smoothing = r->smoothing;
+        EK_TRY(ek_plan_backward(plan));
+        return ek_plan_update(plan);
     }
     return EK_OK;
 }

@@ -19,6 +19,11 @@ typedef struct ek_plan_request {
     int64_t max_samples; /* of a batch */
     int threads;         /* of the backend: how many buffers by_thread and scratch need */
     bool dry;            /* steps and sizes alone, to look at: there is no arena */
+    /* Training: */
+    int states;      /* arrays of the optimiser's state, ek_update_states */
+    bool clips;      /* ek_update.clip will be asked for */
+    ek_decay decay;  /* where weight decay applies */
+    float smoothing; /* of labels */
 } ek_plan_request;
 
 /* The program. It reads and, in training, changes the net's tensors in place, so the net must outlive it. Prediction
@@ -72,5 +77,6 @@ ek_step *ek_plan_add(ek_plan *plan, ek_step_kind kind, ek_scope scope, int layer
 size_t ek_plan_room(ek_plan *plan, size_t floats);                                 /* in the arena; an offset */
 ek_buffer ek_plan_buffer(ek_plan *plan, int64_t values);                           /* a sample's values, blocked */
 ek_status ek_plan_backward(ek_plan *plan);
+ek_status ek_plan_update(ek_plan *plan); /* the last steps: clipping, commit, optimiser; with its state */
 
 #endif

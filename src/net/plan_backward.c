@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The second half of a training program: gradients, stage by stage from the last, then the update.
+ * The second half of a training program: gradients, stage by stage from the last. The update is in plan_update.c.
  *
  * Gradients of activations flow block by block, like the activations. Gradients of weights cross samples: a
  * convolution writes a share for each block, added up at the end in the order of the blocks; a linear layer's is
@@ -192,14 +192,5 @@ ek_status ek_plan_backward(ek_plan *plan)
     for (int i = 0; i < plan->stage_count; i++)
         EK_TRY(add_weight_gradient(plan, &plan->stages[i],
                                    i + 1 < plan->stage_count ? plan->stages[i + 1].dx : dlogits));
-    if (!ek_plan_add(plan, EK_STEP_COMMIT, EK_ONCE, -1))
-        return EK_ERR_MEMORY;
-    ek_step *step = ek_plan_add(plan, EK_STEP_UPDATE, EK_PER_ITEM, -1);
-    if (!step)
-        return EK_ERR_MEMORY;
-    step->items = (int)((plan->net->value_count + EK_FLAT_ITEM - 1) / EK_FLAT_ITEM);
-    step->u.update.count = plan->net->value_count;
-    step->u.update.value = plan->net->values;
-    step->u.update.gradient = plan->program->gradients;
     return EK_OK;
 }

@@ -110,7 +110,9 @@ static inline void ek_pool_window(int i, int kernel, int stride, int padding, in
 /* layer norm: per sample over its M = C*H*W values, gamma and beta per value ([M], NULL: ones and zeros).
  *   y = gamma*xhat + beta    xhat = (x - mean)*rstd    dx = rstd*(g - mean(g) - xhat*mean(g*xhat)), g = gamma*dy
  *
- * softmax cross-entropy of logits z[K] against label l: loss = log(sum_k exp(z_k)) - z_l,
- *   dz_k = (exp(z_k)/sum - [k = l]) * weight, with weight 1/N for the mean over a batch. */
+ * softmax cross-entropy of logits z[K] against label l, whose target gets 1 - s + s/K and every other class s/K
+ * (label smoothing s, Szegedy et al. 2016; 0: none), so that the targets t_k add up to 1:
+ *   loss = log(sum_k exp(z_k)) - sum_k t_k*z_k    dz_k = (exp(z_k)/sum - t_k) * weight
+ * with weight 1/N for the mean over a batch. */
 
 #endif

@@ -14,6 +14,9 @@ void ek_program_free(ek_program *program)
     ek_free(program->norms);
     ek_block_free(program->arena);
     ek_block_free(program->gradients);
+    ek_block_free(program->states);
+    ek_free(program->spans);
+    ek_free(program->squares);
     ek_free(program->steps);
     ek_free(program);
 }
@@ -41,6 +44,8 @@ static const char *const names[] = {
     [EK_STEP_UNIT_BACKWARD] = "unit_backward",
     [EK_STEP_POOL_BACKWARD] = "pool_backward",
     [EK_STEP_LAYERNORM_BACKWARD] = "layernorm_backward",
+    [EK_STEP_CHECK] = "check",
+    [EK_STEP_SQUARES] = "squares",
     [EK_STEP_COMMIT] = "commit",
     [EK_STEP_UPDATE] = "update",
 };

@@ -18,6 +18,7 @@
 #include "op/batchnorm.h"
 #include "op/input.h"
 #include "op/op.h"
+#include "op/optimizer.h"
 
 #include <stddef.h>
 
@@ -55,8 +56,10 @@ typedef enum ek_step_kind {
     EK_STEP_UNIT_BACKWARD,      /* unit: dy to dx */
     EK_STEP_POOL_BACKWARD,      /* pool: dy to dx; of maxima with x */
     EK_STEP_LAYERNORM_BACKWARD, /* layernorm: dy to dx and parts */
-    EK_STEP_COMMIT,             /* norms' moving statistics, unless something was not finite */
-    EK_STEP_UPDATE,             /* update: SGD, likewise */
+    EK_STEP_CHECK,              /* whether the loss and every gradient are finite */
+    EK_STEP_SQUARES,            /* update: sums of the gradients' squares, for clipping */
+    EK_STEP_COMMIT,             /* clipping's scale and norms' moving statistics, unless something was not finite */
+    EK_STEP_UPDATE,             /* update: the optimiser, likewise */
 } ek_step_kind;
 
 typedef struct ek_step {
@@ -105,15 +108,20 @@ typedef struct ek_step {
             float *sum;
         } sum;
         struct {
-            int64_t size; /* values of a sample; of LOSS and STORE: outputs */
+            int64_t size;    /* values of a sample; of LOSS and STORE: outputs */
+            float smoothing; /* LOSS: of labels */
         } pass;
         struct {
-            size_t count;
-            float *value;
-            const float *gradient;
+            float *value; /* the net's, of which the program's spans train; an item is a span */
         } update;
     } u;
 } ek_step;
+
+/* A piece of the trainable values, alike in whether weight decay applies. */
+typedef struct ek_span {
+    size_t begin, count; /* at most EK_FLAT_ITEM */
+    bool decays;
+} ek_span;
 
 /* The pieces in which flat arrays (sums, updates) and rows of linear gradients are cut. */
 enum { EK_FLAT_ITEM = 4096, EK_ROWS_ITEM = 12 };
@@ -128,6 +136,11 @@ typedef struct ek_program {
     size_t arena_size; /* floats */
     float *gradients;  /* training: of the net's values, same layout */
     size_t gradient_count;
+    float *states; /* training: the optimiser's, `state_count` arrays of gradient_count, zeros at first */
+    int state_count;
+    ek_span *spans;  /* training: what UPDATE changes, in the table's order */
+    double *squares; /* SQUARES: of each span */
+    int span_count;
     ek_batchnorm *norms;
     int norm_count;
 } ek_program;
@@ -147,7 +160,8 @@ typedef struct ek_batch {
     double *loss;                        /* LOSS: of each sample */
     int *predicted;                      /* LOSS */
     float *logits;                       /* STORE: [samples, outputs] */
-    float rate;                          /* UPDATE */
+    const ek_update *update;             /* UPDATE; NULL: values stay as they are */
+    double *norm;                        /* COMMIT after SQUARES: the gradients' 2-norm; NULL: not wanted */
 } ek_batch;
 
 void ek_program_free(ek_program *program);

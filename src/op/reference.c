@@ -231,14 +231,25 @@ void ek_reference_unit_backward(const ek_unit *u, int64_t n, const ek_reference_
 
 /* ---- Softmax cross-entropy ---------------------------------------------------------------------------------- */
 
-double ek_reference_cross_entropy(int k, const double *logits, int label, double weight, double *dlogits)
+double ek_reference_smoothed_cross_entropy(int k, const double *logits, int label, double smoothing, double weight,
+                                           double *dlogits)
 {
-    double largest = logits[0], sum = 0;
+    double largest = logits[0], target = 0;
     for (int i = 1; i < k; i++)
         largest = logits[i] > largest ? logits[i] : largest;
-    for (int i = 0; i < k; i++)
+    double sum = exp(logits[0] - largest);
+    for (int i = 1; i < k; i++)
         sum += exp(logits[i] - largest);
-    for (int i = 0; dlogits && i < k; i++)
-        dlogits[i] = (exp(logits[i] - largest) / sum - (i == label)) * weight;
-    return log(sum) + largest - logits[label];
+    for (int i = 0; i < k; i++) {
+        const double t = (1 - smoothing) * (i == label) + smoothing / k;
+        target += t * logits[i];
+        if (dlogits)
+            dlogits[i] = (exp(logits[i] - largest) / sum - t) * weight;
+    }
+    return log(sum) + largest - target;
+}
+
+double ek_reference_cross_entropy(int k, const double *logits, int label, double weight, double *dlogits)
+{
+    return ek_reference_smoothed_cross_entropy(k, logits, label, 0, weight, dlogits);
 }

@@ -39,7 +39,9 @@ void ek_reference_unit(const ek_unit *u, int64_t n, const ek_reference_norm *nor
 void ek_reference_unit_backward(const ek_unit *u, int64_t n, const ek_reference_norm *norm, const double *x,
                                 const double *a, const double *dy, double *dx, double *dgamma, double *dbeta);
 
-/* The loss of one sample's logits [K], and its gradient times weight. */
+/* The loss of one sample's logits [K], and its gradient times weight; the second with label smoothing. */
 double ek_reference_cross_entropy(int k, const double *logits, int label, double weight, double *dlogits);
+double ek_reference_smoothed_cross_entropy(int k, const double *logits, int label, double smoothing, double weight,
+                                           double *dlogits);
 
 #endif

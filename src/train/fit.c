@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * The trainer: epochs of shuffled batches, plain SGD on the mean cross-entropy, validation after each epoch. */
+ * The trainer: epochs of shuffled batches, a step of the optimiser on each, validation after each epoch. */
 #define _POSIX_C_SOURCE 200809L
 #include "base/memory.h"
 #include "base/random.h"
 #include "net/normalize.h"
 #include "net/plan.h"
 #include "train/evaluate.h"
+#include "train/optimizer.h"
+#include "train/schedule.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -15,7 +17,10 @@ typedef struct trainer {
     ek_fit_options o; /* with defaults filled in */
     ek_net *net;
     const ek_dataset *train;
-    int64_t count; /* training samples */
+    int64_t count;              /* training samples */
+    int64_t steps;              /* of an epoch */
+    int64_t step;               /* taken so far */
+    double rate, gradient_norm; /* of the last step */
     ek_backend *backend;
     ek_program *program;
     ek_evaluator *evaluator; /* NULL without validation data */
@@ -44,16 +49,14 @@ static ek_status fill_options(ek_fit_options *o)
     if (o->epochs < 0 || o->batch_size < 0 || o->threads < 0)
         return ek_fail(EK_ERR_ARGUMENT, "ek_fit: epochs (%d), batch_size (%d) and threads (%d) must not be negative",
                        o->epochs, o->batch_size, o->threads);
-    if (!(o->lr >= 0 && isfinite(o->lr)))
-        return ek_fail(EK_ERR_ARGUMENT, "ek_fit: the learning rate %g is not a positive number", (double)o->lr);
     if (o->augment.crop < 0 || o->augment.crop > EK_CROP_MAX)
         return ek_fail(EK_ERR_ARGUMENT, "ek_fit: augment.crop is %d, not in 0 .. %d", o->augment.crop, EK_CROP_MAX);
     if (!(o->augment.erase >= 0 && o->augment.erase <= 1))
         return ek_fail(EK_ERR_ARGUMENT, "ek_fit: augment.erase is %g, no probability", (double)o->augment.erase);
     o->epochs = o->epochs ? o->epochs : 10;
     o->batch_size = o->batch_size ? o->batch_size : 128;
-    o->lr = o->lr != 0 ? o->lr : 0.1f;
-    return EK_OK;
+    EK_TRY(ek_optimizer_check(o));
+    return ek_schedule_check(o);
 }
 
 /* Every batch norm that takes statistics from the batch needs two values per channel, in the last batch too. */
@@ -123,6 +126,8 @@ static ek_status open_trainer(trainer *t, const ek_dataset *val)
     EK_TRY(ek_check_dataset(t->net, t->train));
     EK_TRY(check_batch_norms(t));
     EK_TRY(check_counters(t->net));
+    t->steps = (t->count + t->o.batch_size - 1) / t->o.batch_size;
+    EK_TRY(ek_schedule_check_steps(&t->o, t->steps));
     const int64_t most = t->count < t->o.batch_size ? t->count : t->o.batch_size;
     EK_TRY(ek_backend_new_cpu(&t->backend, ek_useful_threads(t->o.threads, val ? t->count : most)));
     EK_TRY(ek_batch_arrays_new(&t->arrays, most));
@@ -132,6 +137,10 @@ static ek_status open_trainer(trainer *t, const ek_dataset *val)
                                           .input = EK_INPUT_BYTES,
                                           .loss = true,
                                           .max_samples = most,
+                                          .states = ek_update_states(t->o.optimizer, t->o.momentum),
+                                          .clips = t->o.clip_norm > 0,
+                                          .decay = t->o.decay,
+                                          .smoothing = (float)t->o.label_smoothing,
                                           .threads = ek_backend_threads(t->backend)}));
     if (val)
         EK_TRY(ek_evaluator_new(&t->evaluator, t->net, val, t->backend, 0));
@@ -165,6 +174,8 @@ static ek_status train_step(trainer *t, int epoch, int64_t begin, int64_t count,
 {
     ek_batch_arrays *a = &t->arrays;
     ek_batch_arrays_fill(a, t->train, t->order, begin, count);
+    t->rate = ek_schedule_rate(&t->o, t->steps, t->step);
+    const ek_update update = ek_optimizer_update(&t->o, ++t->step, t->rate);
     EK_TRY(ek_backend_run(t->backend, t->program,
                           &(ek_batch){.samples = count,
                                       .images = a->images,
@@ -177,7 +188,8 @@ static ek_status train_step(trainer *t, int epoch, int64_t begin, int64_t count,
                                       .labels = a->labels,
                                       .loss = a->loss,
                                       .predicted = a->predicted,
-                                      .rate = t->o.lr}));
+                                      .update = &update,
+                                      .norm = &t->gradient_norm}));
     *own = (totals){.count = count};
     for (int64_t i = 0; i < count; i++) {
         own->loss += a->loss[i];
@@ -193,10 +205,11 @@ static ek_fit_event event_of(const trainer *t, int epoch, double since, totals s
 {
     return (ek_fit_event){.epoch = epoch,
                           .epochs = t->o.epochs,
-                          .steps = (t->count + t->o.batch_size - 1) / t->o.batch_size,
+                          .steps = t->steps,
                           .loss = sums.loss / (double)sums.count,
                           .accuracy = (double)sums.correct / (double)sums.count,
-                          .seconds = seconds_now() - since};
+                          .seconds = seconds_now() - since,
+                          .lr = t->rate};
 }
 
 static ek_status train_epoch(trainer *t, int epoch)
@@ -220,6 +233,7 @@ static ek_status train_epoch(trainer *t, int epoch)
         ek_fit_event event = event_of(t, epoch, since, own);
         event.step = step;
         event.batch_size = (int)count;
+        event.gradient_norm = t->gradient_norm;
         EK_TRY(tell(t, &event));
     }
     ek_fit_event event = event_of(t, epoch, since, sums);

@@ -113,8 +113,8 @@ static inline void bench_rest(const ek_blocked_kernels *kernel)
     printf("  the rest\n");
     BENCH("gather 28x28", 0, kernel->gather(images, LANES, PIXELS, NULL, x));
     BENCH("softmax cross-entropy 10", 0,
-          kernel->softmax_cross_entropy(CLASSES, logits, labels, LANES, 0.01f, loss, predicted, dlogits));
-    BENCH("sgd of 45000", 0, kernel->sgd(PARAMETERS, 0.1f, gradient, value));
+          kernel->softmax_cross_entropy(CLASSES, logits, labels, LANES, 0.01f, 0, loss, predicted, dlogits));
+    BENCH("sgd of 45000", 0, kernel->sgd(PARAMETERS, &(ek_update){.rate = 0.1f}, false, 1, gradient, NULL, value));
     BENCH("8 parts of 3000", 0, kernel->sum_parts(3000, 8, 3000, parts, sum));
     check_margins();
 }

@@ -7,6 +7,7 @@
 #include "op/batchnorm.h"
 #include "op/input.h"
 #include "op/op.h"
+#include "op/optimizer.h"
 
 #include <stddef.h>
 
@@ -60,14 +61,19 @@ typedef struct ek_blocked_kernels {
     /* Logits [K][16] against labels [16] (live ones valid): per live sample its loss and its predicted class (the
      * first of the largest logits). dlogits [K][16] times weight, NULL in prediction; dead lanes get 0. */
     void (*softmax_cross_entropy)(int k, const float *logits, const uint8_t *labels, int live, float weight,
-                                  double *loss, int *predicted, float *dlogits);
+                                  float smoothing, double *loss, int *predicted, float *dlogits);
 
     /* Bytes of up to sixteen images (`live` of them; each `size` long) to [size][16] floats: byte/255, normalised as
      * op/input.h says unless `normal` is NULL; size is a multiple of its channels. Dead lanes repeat the first. */
     void (*gather)(const uint8_t *const *images, int live, int64_t size, const ek_normal *normal, float *x);
 
-    /* value -= rate * gradient. */
-    void (*sgd)(size_t count, float rate, const float *gradient, float *value);
+    /* op/optimizer.h. decays: update->decay applies. buffer: NULL without momentum. `adam` is AdamW too. */
+    void (*sgd)(size_t count, const ek_update *update, bool decays, float scale, const float *gradient, float *buffer,
+                float *value);
+    void (*adam)(size_t count, const ek_update *update, bool decays, float scale, const float *gradient, float *mean,
+                 float *square, float *value);
+    /* The sum of x[i]^2, in double: sixteen chains, then their tree. */
+    double (*sum_squares)(size_t count, const float *x);
     /* sum[i] = the sum over j of part[j*stride + i], j = 0.. in order. */
     void (*sum_parts)(size_t count, int parts, size_t stride, const float *part, float *sum);
 } ek_blocked_kernels;

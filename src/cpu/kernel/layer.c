@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The lighter kernels on a block of sixteen samples: layer norm, softmax cross-entropy, bytes
- * to floats, and the flat loops of the optimiser. */
+ * The lighter kernels on a block of sixteen samples: layer norm, softmax cross-entropy, bytes to floats, and sums of
+ * blocks' shares. */
 #include "cpu/kernel/blocked.h"
 #include "cpu/kernel/name.h"
 #include "cpu/kernel/simd.h"
@@ -110,7 +110,7 @@ static void layer_norm_backward(int64_t m, const float *gamma, const float *mean
 /* ---- Softmax cross-entropy ---- */
 
 static void softmax_cross_entropy(int k, const float *logits, const uint8_t *labels, int live, float weight,
-                                  double *loss, int *predicted, float *dlogits)
+                                  float smoothing, double *loss, int *predicted, float *dlogits)
 {
     ek_v16 largest = ek_load(logits);
     for (int i = 1; i < k; i++)
@@ -126,17 +126,26 @@ static void softmax_cross_entropy(int k, const float *logits, const uint8_t *lab
         while (best < k - 1 && logits[(size_t)best * EK_LANES + (size_t)n] != top[n])
             best++;
         predicted[n] = best;
-        loss[n] = log((double)sums[n]) + (double)top[n] - (double)logits[(size_t)labels[n] * EK_LANES + (size_t)n];
+        const float *z = logits + n;
+        double target = (double)z[(size_t)labels[n] * EK_LANES];
+        if (smoothing > 0) {
+            double sum_z = 0;
+            for (int i = 0; i < k; i++)
+                sum_z += (double)z[(size_t)i * EK_LANES];
+            target += (double)smoothing * (sum_z / k - target);
+        }
+        loss[n] = log((double)sums[n]) + (double)top[n] - target;
     }
     if (!dlogits)
         return;
     for (int n = 0; n < EK_LANES; n++)
         lanes[n] = n < live ? weight : 0.0f;
+    const float other = smoothing / (float)k, own = 1.0f - smoothing + other;
     const ek_v16 alive = ek_load(lanes), share = ek_div(alive, sum);
     for (int i = 0; i < k; i++) {
         const size_t at = (size_t)i * EK_LANES;
         for (int n = 0; n < EK_LANES; n++)
-            lanes[n] = n < live && labels[n] == i ? 1.0f : 0.0f;
+            lanes[n] = n < live && labels[n] == i ? own : other;
         const ek_v16 e = ek_exp(ek_sub(ek_load(logits + at), largest));
         ek_store(dlogits + at, ek_fnma(alive, ek_load(lanes), ek_mul(e, share)));
     }
@@ -222,18 +231,6 @@ static void gather(const uint8_t *const *images, int live, int64_t size, const e
 
 /* ---- Flat loops ---- */
 
-static void sgd(size_t count, float rate, const float *gradient, float *value)
-{
-    const ek_v16 r = ek_set(rate);
-    size_t i = 0;
-    for (; i + EK_LANES <= count; i += EK_LANES)
-        ek_store(value + i, ek_fnma(r, ek_load(gradient + i), ek_load(value + i)));
-    if (i < count) {
-        const int rest = (int)(count - i);
-        ek_store_part(value + i, ek_fnma(r, ek_load_part(gradient + i, rest), ek_load_part(value + i, rest)), rest);
-    }
-}
-
 static void sum_parts(size_t count, int parts, size_t stride, const float *part, float *sum)
 {
     size_t i = 0;
@@ -259,6 +256,5 @@ void EK_KERNEL(fill_layer)(ek_blocked_kernels *table)
     table->layer_norm_backward = layer_norm_backward;
     table->softmax_cross_entropy = softmax_cross_entropy;
     table->gather = gather;
-    table->sgd = sgd;
     table->sum_parts = sum_parts;
 }

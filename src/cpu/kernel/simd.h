@@ -41,6 +41,7 @@ EK_INLINE ek_part ek_part_add(ek_part x, ek_part y) { return _mm512_add_ps(x, y)
 EK_INLINE ek_part ek_part_sub(ek_part x, ek_part y) { return _mm512_sub_ps(x, y); }
 EK_INLINE ek_part ek_part_mul(ek_part x, ek_part y) { return _mm512_mul_ps(x, y); }
 EK_INLINE ek_part ek_part_div(ek_part x, ek_part y) { return _mm512_div_ps(x, y); }
+EK_INLINE ek_part ek_part_sqrt(ek_part x) { return _mm512_sqrt_ps(x); }
 EK_INLINE ek_part ek_part_max(ek_part x, ek_part y) { return _mm512_max_ps(x, y); }
 EK_INLINE ek_part ek_part_min(ek_part x, ek_part y) { return _mm512_min_ps(x, y); }
 EK_INLINE ek_part ek_part_above(ek_part x, ek_part y, ek_part u, ek_part v)
@@ -78,6 +79,7 @@ EK_INLINE ek_part ek_part_add(ek_part x, ek_part y) { return _mm256_add_ps(x, y)
 EK_INLINE ek_part ek_part_sub(ek_part x, ek_part y) { return _mm256_sub_ps(x, y); }
 EK_INLINE ek_part ek_part_mul(ek_part x, ek_part y) { return _mm256_mul_ps(x, y); }
 EK_INLINE ek_part ek_part_div(ek_part x, ek_part y) { return _mm256_div_ps(x, y); }
+EK_INLINE ek_part ek_part_sqrt(ek_part x) { return _mm256_sqrt_ps(x); }
 EK_INLINE ek_part ek_part_max(ek_part x, ek_part y) { return _mm256_max_ps(x, y); }
 EK_INLINE ek_part ek_part_min(ek_part x, ek_part y) { return _mm256_min_ps(x, y); }
 EK_INLINE ek_part ek_part_above(ek_part x, ek_part y, ek_part u, ek_part v)
@@ -115,6 +117,7 @@ EK_INLINE ek_part ek_part_add(ek_part x, ek_part y) { return vaddq_f32(x, y); }
 EK_INLINE ek_part ek_part_sub(ek_part x, ek_part y) { return vsubq_f32(x, y); }
 EK_INLINE ek_part ek_part_mul(ek_part x, ek_part y) { return vmulq_f32(x, y); }
 EK_INLINE ek_part ek_part_div(ek_part x, ek_part y) { return vdivq_f32(x, y); }
+EK_INLINE ek_part ek_part_sqrt(ek_part x) { return vsqrtq_f32(x); }
 /* Not vmaxq, which takes +0 for larger than -0. */
 EK_INLINE ek_part ek_part_max(ek_part x, ek_part y) { return vbslq_f32(vcgtq_f32(x, y), x, y); }
 EK_INLINE ek_part ek_part_min(ek_part x, ek_part y) { return vbslq_f32(vcltq_f32(x, y), x, y); }
@@ -152,6 +155,10 @@ EK_INLINE ek_part ek_part_add(ek_part x, ek_part y) { return x + y; }
 EK_INLINE ek_part ek_part_sub(ek_part x, ek_part y) { return x - y; }
 EK_INLINE ek_part ek_part_mul(ek_part x, ek_part y) { return x * y; }
 EK_INLINE ek_part ek_part_div(ek_part x, ek_part y) { return x / y; }
+EK_INLINE ek_part ek_part_sqrt(ek_part x)
+{
+    return (ek_part){__builtin_sqrtf(x[0]), __builtin_sqrtf(x[1]), __builtin_sqrtf(x[2]), __builtin_sqrtf(x[3])};
+}
 EK_INLINE ek_part ek_part_select(ek_part_int mask, ek_part x, ek_part y)
 {
     return (ek_part)((mask & (ek_part_int)x) | (~mask & (ek_part_int)y));
@@ -274,6 +281,7 @@ EK_INLINE ek_v16 ek_add(ek_v16 x, ek_v16 y) { return EK_MAP2(ek_part_add, x, y);
 EK_INLINE ek_v16 ek_sub(ek_v16 x, ek_v16 y) { return EK_MAP2(ek_part_sub, x, y); }
 EK_INLINE ek_v16 ek_mul(ek_v16 x, ek_v16 y) { return EK_MAP2(ek_part_mul, x, y); }
 EK_INLINE ek_v16 ek_div(ek_v16 x, ek_v16 y) { return EK_MAP2(ek_part_div, x, y); }
+EK_INLINE ek_v16 ek_sqrt(ek_v16 x) { return EK_MAP1(ek_part_sqrt, x); } /* exact to rounding */
 /* x > y ? x : y, and x < y ? x : y: y where they are equal, zeros of either sign among them, and where one is NaN. */
 EK_INLINE ek_v16 ek_max(ek_v16 x, ek_v16 y) { return EK_MAP2(ek_part_max, x, y); }
 EK_INLINE ek_v16 ek_min(ek_v16 x, ek_v16 y) { return EK_MAP2(ek_part_min, x, y); }
