@@ -13,8 +13,9 @@ static const cli_command self = {.name = ""};
 static const cli_command commands[] = {
     {.name = "train",
      .summary = "train a net on a data set",
-     .text = "Trains a net by cross-entropy and stochastic gradient descent, and validates it on the test images\n"
-             "after every epoch. The defaults are those of d2l, section 8.5.\n",
+     .text =
+         "Trains a net by cross-entropy, with plain SGD unless told otherwise, and validates it on the test images\n"
+         "after every epoch. The defaults are those of d2l, section 8.5.\n",
      .example = "  evenkeel train --epochs 3 --out model.safetensors\n",
      .run = cli_train},
     {.name = "eval",

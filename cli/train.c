@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * evenkeel train: a net, a data set, and a line per epoch. */
-#include "cli.h"
+#include "recipe.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -11,9 +11,9 @@ typedef struct settings {
     ek_augment_options augment;
     double val_split; /* 0: the test split validates */
     int epochs, batch_size, threads;
-    double lr;
     uint64_t seed;
     bool no_shuffle, quiet, verbose;
+    cli_recipe recipe;
 } settings;
 
 typedef struct training {
@@ -122,8 +122,8 @@ static void print_verbose(const training *t)
     fputs("data in ", stdout);
     cli_put_text(t->train_info.path);
     printf("\ntraining data %s\nvalidation data %s\n", t->train_info.digest, t->val_info.digest);
-    printf("batch size %d, learning rate %g, seed %ju, %s\n", t->set->batch_size, t->set->lr, (uintmax_t)t->set->seed,
-           t->set->no_shuffle ? "file order" : "shuffled");
+    printf("batch size %d, learning rate %g, seed %ju, %s\n", t->set->batch_size, t->set->recipe.lr,
+           (uintmax_t)t->set->seed, t->set->no_shuffle ? "file order" : "shuffled");
     if (text)
         fputs(text, stdout);
     free(text);
@@ -139,9 +139,11 @@ static void print_beginning(const training *t)
     cli_put_text(set->net);
     printf(", %jd parameters, on ", (intmax_t)cli_net_parameters(t->net));
     cli_put_text(cli_data_name(t->train, set->data));
-    printf(": %jd images, %jd for validation; %d thread%s%s\n", (intmax_t)t->train_info.count,
-           (intmax_t)t->val_info.count, set->threads, set->threads == 1 ? "" : "s",
-           set->out ? "" : "; the model will not be kept (no --out)");
+    printf(": %jd images, %jd for validation; %d thread%s", (intmax_t)t->train_info.count,
+           (intmax_t)t->val_info.count, set->threads, set->threads == 1 ? "" : "s");
+    cli_recipe_print_decay(&set->recipe);
+    puts(set->out ? "" : "; the model will not be kept (no --out)");
+    cli_recipe_print(&set->recipe);
     printf("epoch  train loss  train acc  val loss  val acc  seconds  images/s\n");
 }
 
@@ -185,7 +187,7 @@ static ek_status note_all(const training *t)
     status = status ? status : note(net, "train.start", "%s", set->init ? "given weights" : "xavier");
     status = status ? status : note(net, "train.epochs", "%d", set->epochs);
     status = status ? status : note(net, "train.batch_size", "%d", set->batch_size);
-    status = status ? status : note(net, "train.lr", "%.9g", set->lr);
+    status = status ? status : cli_recipe_note(&set->recipe, net);
     status = status ? status : note(net, "train.seed", "%ju", (uintmax_t)set->seed);
     status = status ? status : note(net, "train.order", "%s", set->no_shuffle ? "file" : "shuffled");
     status = status ? status : note(net, "train.augment", "%s", set->augment_text ? set->augment_text : "none");
@@ -232,15 +234,15 @@ static int train(training *t)
     t->output_failed = !cli_flush();
     if (!set->quiet)
         cli_progress_begin(&t->progress);
-    const ek_fit_options options = {.epochs = set->epochs,
-                                    .batch_size = set->batch_size,
-                                    .lr = (float)set->lr,
-                                    .seed = set->seed,
-                                    .no_shuffle = set->no_shuffle,
-                                    .threads = set->threads,
-                                    .augment = set->augment,
-                                    .on_event = on_event,
-                                    .user = t};
+    ek_fit_options options = {.epochs = set->epochs,
+                              .batch_size = set->batch_size,
+                              .seed = set->seed,
+                              .no_shuffle = set->no_shuffle,
+                              .threads = set->threads,
+                              .augment = set->augment,
+                              .on_event = on_event,
+                              .user = t};
+    cli_recipe_fill(&set->recipe, &options);
     const ek_status trained = ek_fit(t->net, t->train, t->val, &options);
     cli_progress_clear(&t->progress);
     if (trained == EK_ERR_STOPPED)
@@ -250,13 +252,9 @@ static int train(training *t)
 
 int cli_train(const cli_command *self, int argc, char **argv)
 {
-    settings set = {.data = CLI_DATA_DEFAULT,
-                    .net = CLI_NET_DEFAULT,
-                    .epochs = 10,
-                    .batch_size = 128,
-                    .lr = 0.1,
-                    .threads = ek_cpu_count()};
-    const cli_option options[] = {
+    settings set = {
+        .data = CLI_DATA_DEFAULT, .net = CLI_NET_DEFAULT, .epochs = 10, .batch_size = 128, .threads = ek_cpu_count()};
+    const cli_option own[] = {
         {"--data", .value = "NAME|DIR", .text = &set.data, .help = "data set or folder of IDX files (fashion-mnist)"},
         {"--net", .value = "NAME|FILE", .text = &set.net,
          .help = "lenet, bn-lenet, bn-lenet-scratch, or a net as text (bn-lenet)"},
@@ -264,7 +262,6 @@ int cli_train(const cli_command *self, int argc, char **argv)
         {"--epochs", .value = "N", .integer = &set.epochs, .low = 1, .high = CLI_COUNT_MAX, .help = "(10)"},
         {"--batch-size", .value = "N", .integer = &set.batch_size, .low = 1, .high = CLI_COUNT_MAX,
          .help = "images in a step; the last of an epoch may have fewer (128)"},
-        {"--lr", .value = "X", .number = &set.lr, .low = 1e-12, .high = 1e6, .help = "learning rate (0.1)"},
         {"--seed", .value = "N", .seed = &set.seed,
          .help = "of first weights, shuffling, --augment and --val-split (0)"},
         {"--no-shuffle", .flag = &set.no_shuffle, .help = "take the images in file order"},
@@ -279,9 +276,13 @@ int cli_train(const cli_command *self, int argc, char **argv)
         {"--out", .letter = 'o', .value = "FILE", .text = &set.out, .help = "save the trained model here"},
         {"--quiet", .flag = &set.quiet, .help = "print nothing but errors"},
         {"--verbose", .flag = &set.verbose, .help = "print instruction set, data and net first"},
-        {.name = NULL},
     };
+    cli_option options[sizeof own / sizeof *own + RECIPE_OPTIONS + 1] = {{.name = NULL}};
+    memcpy(options, own, sizeof own);
+    cli_recipe_options(&set.recipe, options + sizeof own / sizeof *own);
     int status = cli_parse(self, options, argc, argv);
+    if (status == CLI_GO)
+        status = cli_recipe_read(self, &set.recipe);
     if (status == CLI_GO)
         status = cli_read_augment(self, set.augment_text, &set.augment);
     if (status != CLI_GO)

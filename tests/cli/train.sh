@@ -55,6 +55,41 @@ fails "one value per channel" 1 "one value" $train --batch-size 1 --out none
 fails "one value per channel in the last batch" 1 "one value" $train --batch-size 319 --out none
 absent "no model of it" "none*"
 
+# ---- Recipes
+
+passes "weight decay is said, and where it applies" "; weight decay 0.0005 on weights alone; the model" \
+    $train --epochs 1 --weight-decay 5e-4
+passes "likewise on everything" "; weight decay 0.0005 on all parameters; the model" \
+    $train --epochs 1 --weight-decay 5e-4 --decay all
+passes "a recipe" \
+    "0.9; learning rate 0.05, cosine to 0.001, warm-up of 0.5 epochs; gradients clipped to norm 5; label smoothing 0.1$" \
+    $train --epochs 2 --momentum 0.9 --nesterov --lr 0.05 --schedule cosine --min-lr 0.001 --warmup 0.5 --clip-norm 5 \
+    --label-smoothing 0.1 --weight-decay 1e-3 --out recipe.safetensors
+"$EVENKEEL" inspect recipe.safetensors >out
+same "which the model tells" "train.nesterov 1 train.schedule cosine train.warmup_epochs 0.5 train.weight_decay 0.001 " \
+    "$(awk '$1 ~ /^train.(nesterov|schedule|weight_decay|warmup_epochs)$/ {print $1, $2}' out | sort | tr '\n' ' ')"
+for threads in 1 3; do
+    $train --epochs 2 --threads $threads --out again$threads.safetensors --quiet --optimizer adamw --weight-decay 0.01 \
+        --clip-norm 0.5 --schedule multistep --milestones 1 --gamma 0.5 --warmup-steps 3
+done
+report "the same model with three threads, AdamW" "$(cmp again1.safetensors again3.safetensors 2>&1)"
+$train --epochs 2 --out adam.safetensors --quiet --optimizer adam
+"$EVENKEEL" inspect adam.safetensors >out
+same "adam's learning rate" "train.lr 0.001" "$(awk '$1 == "train.lr" {print $1, $2}' out)"
+fails "a mistyped optimizer" 2 "--optimizer: there is no 'admw'; did you mean 'adamw'" $train --optimizer admw
+fails "an unknown schedule" 2 "--schedule: there is no 'warm'; there are constant, step" $train --schedule warm
+fails "an unknown decay" 2 "--decay: there is no 'gamma'; there are weights, all" $train --decay gamma
+for list in 1, ,1 1,,2 1.5 a 1234567; do
+    fails "milestones '$list'" 2 "--milestones: '$list' is not a list" $train --schedule multistep --milestones $list
+done
+fails "milestones that do not ascend" 1 "milestone 2 \(1\) does not ascend" \
+    $train --schedule multistep --milestones 2,1
+fails "Nesterov's without momentum" 1 "needs a momentum" $train --nesterov
+fails "a momentum of 1" 1 "momentum 1 is not" $train --momentum 1
+fails "a momentum of 1.5" 2 "--momentum: '1.5' is not a number from 0 to 1" $train --momentum 1.5
+fails "a step schedule without its size" 1 "step_size 0" $train --schedule step
+fails "a warm-up as long as the training" 1 "warm-up is as long" $train --epochs 2 --warmup 2
+
 # ---- Evaluation
 
 passes "eval" "^accuracy|accuracy 1\.0000 \(100 right\)" "$EVENKEEL" eval model.safetensors --data tiny

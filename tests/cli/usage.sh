@@ -22,8 +22,8 @@ fails "mistyped command" 2 "did you mean 'train'\?" "$EVENKEEL" trian
 fails "mistyped option of the command itself" 2 "there is no option '--verson'" "$EVENKEEL" --verson
 fails "data alone" 2 "fetch, info or show" "$EVENKEEL" data
 fails "mistyped data command" 2 "did you mean 'fetch'\?" "$EVENKEEL" data fecth
-fails "unknown option" 2 "^evenkeel train: there is no option '--warp'; 'evenkeel train --help'" \
-    "$EVENKEEL" train --warp 9
+fails "unknown option" 2 "^evenkeel train: there is no option '--teleport'; 'evenkeel train --help'" \
+    "$EVENKEEL" train --teleport 9
 fails "mistyped option" 2 "there is no option '--epoch'; did you mean '--epochs'\?" "$EVENKEEL" train --epoch 3
 fails "mistyped option with a value" 2 "did you mean '--batch-size'\?" "$EVENKEEL" train --batchsize=3
 fails "unknown letter" 2 "there is no option '-x'" "$EVENKEEL" train -x
