@@ -8,8 +8,9 @@
 
 typedef struct inspection {
     const char *model, *net_name;
-    int layer; /* -1: all */
-    int plan;  /* batch size whose plan is wanted; 0: none */
+    const char *path; /* of the layer that is wanted; NULL: all */
+    int layer;        /* the same by its number, -1: all */
+    int plan;         /* batch size whose plan is wanted; 0: none */
     bool json;
     ek_net *net;
 } inspection;
@@ -57,6 +58,31 @@ static bool wanted(const inspection *n, const ek_tensor *tensor)
     return n->layer < 0 ? is_normalisation(tensor) : tensor->layer == n->layer;
 }
 
+/* Where layer i stands, "3.body.0". */
+static const char *path_of(const inspection *n, int i)
+{
+    ek_layer_info layer;
+    return ek_net_layer(n->net, i, &layer) ? "" : layer.path;
+}
+
+/* The column of paths is as wide as the longest, and as its head. */
+static int path_width(const inspection *n)
+{
+    int width = (int)strlen("layer");
+    for (int i = 0; i < ek_net_layer_count(n->net); i++)
+        width = (int)strlen(path_of(n, i)) > width ? (int)strlen(path_of(n, i)) : width;
+    return width;
+}
+
+/* The number of the layer at n->path, -1 when there is none. */
+static int find_layer(const inspection *n)
+{
+    for (int i = 0; i < ek_net_layer_count(n->net); i++)
+        if (!strcmp(path_of(n, i), n->path))
+            return i;
+    return -1;
+}
+
 /* ---- As text -------------------------------------------------------------------------------------------------- */
 
 static void print_layers(const inspection *n)
@@ -64,36 +90,39 @@ static void print_layers(const inspection *n)
     char shape[48];
     ek_layer_info layer;
     int64_t macs = 0;
+    const int width = path_width(n);
     char *text = ek_net_text(n->net);
     if (text) /* its first line is the input's shape */
         printf("%.*s\n\n", (int)strcspn(text, "\n"), text);
     free(text);
-    printf("layer  %-32s  %-12s  %10s  %13s\n", "", "output", "parameters", "multiply-adds");
+    printf("%*s  %-32s  %-12s  %10s  %13s\n", width, "layer", "", "output", "parameters", "multiply-adds");
     for (int i = 0; i < ek_net_layer_count(n->net); i++) {
         if (ek_net_layer(n->net, i, &layer))
             continue;
         macs += layer.macs;
-        printf("%5d  %-32s  %-12s  %10jd  %13jd\n", i, layer.text, cli_shape_text(&layer, shape),
+        printf("%*s  %-32s  %-12s  %10jd  %13jd\n", width, layer.path, layer.text, cli_shape_text(&layer, shape),
                (intmax_t)layer.parameters, (intmax_t)layer.macs);
     }
-    printf("%5s  %-32s  %-12s  %10jd  %13jd\n", "", "an image, forward", "", (intmax_t)cli_net_parameters(n->net),
-           (intmax_t)macs);
+    printf("%*s  %-32s  %-12s  %10jd  %13jd\n", width, "", "an image, forward", "",
+           (intmax_t)cli_net_parameters(n->net), (intmax_t)macs);
 }
 
 static void print_summaries(const inspection *n)
 {
-    printf("\nlayer  %-16s  %8s  %12s  %12s  %12s\n", "", "values", "least", "mean", "greatest");
+    const int width = path_width(n);
+    printf("\n%*s  %-16s  %8s  %12s  %12s  %12s\n", width, "layer", "", "values", "least", "mean", "greatest");
     for (int i = 0; i < ek_net_tensor_count(n->net); i++) {
         const ek_tensor *tensor = ek_net_tensor(n->net, i);
         if (!wanted(n, tensor))
             continue;
         if (tensor->counter) {
-            printf("%5d  %-16s  %8jd\n", tensor->layer, role_name(tensor->role), (intmax_t)*tensor->counter);
+            printf("%*s  %-16s  %8jd\n", width, path_of(n, tensor->layer), role_name(tensor->role),
+                   (intmax_t)*tensor->counter);
             continue;
         }
         const summary s = summarise(tensor);
-        printf("%5d  %-16s  %8jd  %12.6g  %12.6g  %12.6g\n", tensor->layer, role_name(tensor->role),
-               (intmax_t)tensor->count, s.least, s.mean, s.most);
+        printf("%*s  %-16s  %8jd  %12.6g  %12.6g  %12.6g\n", width, path_of(n, tensor->layer),
+               role_name(tensor->role), (intmax_t)tensor->count, s.least, s.mean, s.most);
     }
 }
 
@@ -151,7 +180,7 @@ static void print_one_layer(const inspection *n)
     ek_layer_info layer;
     if (ek_net_layer(n->net, n->layer, &layer))
         return;
-    printf("layer %d: %s, output %s, %jd parameters\n", n->layer, layer.text, cli_shape_text(&layer, shape),
+    printf("layer %s: %s, output %s, %jd parameters\n", layer.path, layer.text, cli_shape_text(&layer, shape),
            (intmax_t)layer.parameters);
     for (int i = 0; i < ek_net_tensor_count(n->net); i++) {
         if (ek_net_tensor(n->net, i)->layer == n->layer) {
@@ -198,7 +227,7 @@ static void print_json_layers(const inspection *n)
     for (int i = 0; i < ek_net_layer_count(n->net); i++) {
         if (ek_net_layer(n->net, i, &layer) || (n->layer >= 0 && n->layer != i))
             continue;
-        printf("%s\n  {\"layer\": %d, \"text\": ", separator, i);
+        printf("%s\n  {\"layer\": %d, \"path\": \"%s\", \"text\": ", separator, i, layer.path);
         cli_json_string(layer.text);
         printf(layer.h ? ", \"output\": [%d, %d, %d]" : ", \"output\": [%d]", layer.c, layer.h, layer.w);
         printf(", \"parameters\": %jd, \"multiply_adds\": %jd}", (intmax_t)layer.parameters, (intmax_t)layer.macs);
@@ -275,8 +304,8 @@ int cli_inspect(const cli_command *self, int argc, char **argv)
     inspection n = {.layer = -1};
     const cli_option options[] = {
         {"MODEL", .text = &n.model, .required = true, .help = "a file that 'evenkeel train --out' wrote"},
-        {"--layer", .value = "N", .integer = &n.layer, .low = 0, .high = CLI_COUNT_MAX,
-         .help = "this layer alone, every value of a normalisation"},
+        {"--layer", .value = "PATH", .text = &n.path,
+         .help = "this layer alone (3, or 3.body.0), every value of a normalisation"},
         {"--net", .value = "NAME|FILE", .text = &n.net_name,
          .help = "for weights alone, as PyTorch saves them: the net they belong to"},
         {"--plan", .value = "N", .integer = &n.plan, .low = 1, .high = CLI_COUNT_MAX,
@@ -287,14 +316,16 @@ int cli_inspect(const cli_command *self, int argc, char **argv)
     int status = cli_parse(self, options, argc, argv);
     if (status != CLI_GO)
         return status;
-    if (n.plan && (n.json || n.layer >= 0))
+    if (n.plan && (n.json || n.path))
         return cli_usage(self, "--plan goes with neither --json nor --layer");
     n.net = cli_model_open(self, n.model, n.net_name);
     if (!n.net)
         return CLI_FAILED;
     status = CLI_DONE;
-    if (n.layer >= ek_net_layer_count(n.net))
-        status = cli_fail(self, "--layer: %s has layers 0 to %d", n.model, ek_net_layer_count(n.net) - 1);
+    n.layer = n.path ? find_layer(&n) : -1;
+    if (n.path && n.layer < 0)
+        status = cli_fail(self, "--layer: %s has no layer %s; the last is %s", n.model, n.path,
+                          path_of(&n, ek_net_layer_count(n.net) - 1));
     else if (n.plan)
         status = print_plans(self, &n);
     else if (n.json)

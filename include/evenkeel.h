@@ -272,11 +272,41 @@ EK_API ek_status ek_net_globalavgpool(ek_net *net);
 /* [C,H,W] to [C*H*W]. */
 EK_API ek_status ek_net_flatten(ek_net *net);
 
+/* Blocks. What is added between a block's begin and its end is in the block; blocks may stand in blocks, up to 8 deep.
+ *
+ * Residual (He et al. 2015, arXiv:1512.03385, section 3.2; d2l section 8.6): y = body(x) + shortcut(x). An activation
+ * that follows the sum is the net's next layer, which the plan fuses; one that the block begins with makes it the
+ * pre-activation order (arXiv:1603.05027). What follows ek_net_residual_begin is the body, what follows
+ * ek_net_shortcut the shortcut; without that call the shortcut is as the options say:
+ *   EK_SHORTCUT_IDENTITY  x itself, of the body's output shape
+ *   EK_SHORTCUT_PAD       option A of the paper: every stride-th row and column of x, zeros for the channels that the
+ *                         body has more, behind x's own: F.pad(x[:, :, ::s, ::s], (0, 0, 0, 0, 0, more))
+ *
+ * Concat: branches on the same input, their outputs one behind the other along channels (of equal height and width) or
+ * features. Each branch begins with ek_net_branch; an empty one hands its input on.
+ *
+ * Tensors are named as those of a module with members `body` and `shortcut`, or the list `branches`, each an
+ * nn.Sequential: "3.body.0.weight", "3.shortcut.0.weight", "4.branches.1.0.weight". */
+typedef enum ek_shortcut { EK_SHORTCUT_IDENTITY = 0, EK_SHORTCUT_PAD = 1 } ek_shortcut;
+
+typedef struct ek_net_residual_options {
+    ek_shortcut shortcut; /* default identity */
+    int stride;           /* of EK_SHORTCUT_PAD; default 1 */
+} ek_net_residual_options;
+
+EK_API ek_status ek_net_residual_begin(ek_net *net, const ek_net_residual_options *options);
+EK_API ek_status ek_net_shortcut(ek_net *net);
+EK_API ek_status ek_net_concat_begin(ek_net *net);
+EK_API ek_status ek_net_branch(ek_net *net);
+
+/* Ends the innermost open block; here the shapes of its parts must fit. A net with an open block cannot be used. */
+EK_API ek_status ek_net_block_end(ek_net *net);
+
 /* The net as text, one layer a line, which ek_net_parse reads back:
  *     input 1 28 28
  *     conv2d 6 kernel=5
  *     batchnorm
- * The string is the caller's, to free with free(); NULL when the net is marked or memory is short. */
+ * The string is the caller's, to free with free(); NULL when the net is marked, a block is open or memory is short. */
 EK_API char *ek_net_text(const ek_net *net);
 
 /* The net that `text` describes. `name` stands for the text in messages (a file's name; NULL means "net"). NULL with
@@ -302,7 +332,11 @@ typedef struct ek_layer_info {
     int c, h, w;        /* shape of its output sample; h = w = 0 for features [c] */
     int64_t parameters; /* trainable numbers */
     int64_t macs;       /* multiply-adds of one sample, forward */
+    const char *path;   /* where it stands, PyTorch's name of the module: "3", "3.body.0", "4.branches.1.0" */
+    int depth;          /* blocks around it */
 } ek_layer_info;
+
+/* Layers in the order of the text; a block (kind "residual" or "concat") stands before the layers in it. */
 
 EK_API int ek_net_layer_count(const ek_net *net);
 EK_API ek_status ek_net_layer(const ek_net *net, int layer, ek_layer_info *info);
@@ -324,12 +358,12 @@ typedef enum ek_role {
 } ek_role;
 
 /* One row of the parameter table: name, shape and place of every tensor, in the order and by the names of the same
- * PyTorch nn.Sequential ("0.weight", "1.running_mean", "1.num_batches_tracked"). */
+ * PyTorch nn.Sequential ("0.weight", "1.running_mean", "1.num_batches_tracked"; in blocks "3.body.0.weight"). */
 typedef struct ek_tensor {
     const char *name;
     ek_role role;
     bool trainable;
-    int layer; /* index of its layer */
+    int layer; /* index of its layer, as ek_net_layer counts */
     int ndim;  /* 0 to 4 */
     int64_t dim[4];
     int64_t count;    /* product of the extents; 1 for a scalar */

@@ -12,7 +12,7 @@
 #include <string.h>
 
 typedef struct reference_layer {
-    double *y, *dx;                 /* [N, out], [N, in] */
+    double *y, *dy, *dx;            /* [N, out]; dy the sum over its readers; [N, in] */
     double *mean, *var, *rstd;      /* of what normalises: [C], or [N] of a layer norm */
     double *batch_mean, *batch_var; /* [C] of a batch norm: the batch's */
 } reference_layer;
@@ -48,6 +48,7 @@ static inline reference_net reference_net_new(const ek_net *net, int64_t n)
         const ek_layer *l = &net->layers[i];
         const int64_t channels = l->kind == EK_LAYER_LAYERNORM ? n : l->in.c;
         r.layers[i] = (reference_layer){.y = reference_doubles(n * ek_dims_count(l->out)),
+                                        .dy = reference_doubles(n * ek_dims_count(l->out)),
                                         .dx = reference_doubles(n * ek_dims_count(l->in)),
                                         .mean = reference_doubles(channels),
                                         .var = reference_doubles(channels),
@@ -62,7 +63,7 @@ static inline void reference_net_free(reference_net *r)
 {
     for (int i = 0; i < r->net->layer_count; i++) {
         reference_layer *s = &r->layers[i];
-        double *all[] = {s->y, s->dx, s->mean, s->var, s->rstd, s->batch_mean, s->batch_var};
+        double *all[] = {s->y, s->dy, s->dx, s->mean, s->var, s->rstd, s->batch_mean, s->batch_var};
         for (size_t j = 0; j < sizeof all / sizeof *all; j++)
             free(all[j]);
     }
@@ -136,10 +137,79 @@ static inline void reference_batchnorm(reference_net *r, int layer, ek_mode mode
                             reference_part(r, r->values, l->bias), s->mean, s->rstd, s->y);
 }
 
+/* ---- Blocks: the ends of their parts, copied and added channel by channel ---- */
+
+/* The layer at whose output part `part` of a block ends; the block's own input where it is empty. */
+static inline int reference_part_end(const ek_net *net, int block, int part)
+{
+    int end = net->layers[block].from;
+    for (int i = block + 1; i < net->layers[block].end; i = net->layers[i].end)
+        if (net->layers[i].part == part)
+            end = i;
+    return end;
+}
+
+/* Where a residual's padded shortcut takes value i of its output from: an index of the input, -1: zero. */
+static inline int64_t reference_padded(const ek_layer *l, int64_t i)
+{
+    const int64_t w = i % l->out.w, h = i / l->out.w % l->out.h, c = i / l->out.w / l->out.h;
+    const int64_t s = l->o.residual.stride;
+    return c < l->in.c ? (c * l->in.h + h * s) * l->in.w + w * s : -1;
+}
+
+/* y of a block; backward: every part's end gets its share of dy, added to what is there. */
+static inline void reference_block(reference_net *r, int block, const double *x, bool backward)
+{
+    const ek_layer *l = &r->net->layers[block];
+    reference_layer *s = &r->layers[block];
+    const int64_t out = ek_dims_count(l->out);
+    const int parts = l->kind == EK_LAYER_RESIDUAL ? 2 : l->parts;
+    int64_t at = 0;
+    if (!backward)
+        memset(s->y, 0, (size_t)(r->n * out) * sizeof *s->y);
+    for (int part = 0; part < parts; part++) {
+        const int end = part < l->parts ? reference_part_end(r->net, block, part) : l->from;
+        const ek_dims dims = end < 0 ? r->net->input : r->net->layers[end].out;
+        const bool padded = l->kind == EK_LAYER_RESIDUAL && part == l->parts && l->o.residual.pad;
+        const int64_t count = ek_dims_count(dims), all = padded ? out : count;
+        const double *y = end < 0 ? x : r->layers[end].y;
+        for (int64_t n = 0; n < r->n; n++)
+            for (int64_t i = 0; i < all; i++) {
+                const int64_t from = padded ? reference_padded(l, i) : i;
+                if (from >= 0 && !backward)
+                    s->y[n * out + at + i] += y[n * count + from];
+                else if (from >= 0 && end >= 0)
+                    r->layers[end].dy[n * count + from] += s->dy[n * out + at + i];
+            }
+        at += l->kind == EK_LAYER_CONCAT ? count : 0;
+    }
+}
+
+static inline void reference_forward_layer(reference_net *r, int i, ek_mode mode, const double *x);
+
+static inline void reference_forward_range(reference_net *r, int begin, int end, ek_mode mode, const double *x)
+{
+    for (int i = begin; i < end; i = r->net->layers[i].end) {
+        if (ek_is_block(r->net->layers[i].kind)) {
+            reference_forward_range(r, i + 1, r->net->layers[i].end, mode, x);
+            reference_block(r, i, x, false);
+        } else {
+            const int from = r->net->layers[i].from;
+            reference_forward_layer(r, i, mode, from < 0 ? x : r->layers[from].y);
+        }
+    }
+}
+
 /* All layers' outputs for x [N,C,H,W]; the last one's are the logits, which are returned. */
 static inline const double *reference_forward(reference_net *r, ek_mode mode, const double *x)
 {
-    for (int i = 0; i < r->net->layer_count; i++) {
+    reference_forward_range(r, 0, r->net->layer_count, mode, x);
+    return r->layers[r->net->tail].y;
+}
+
+static inline void reference_forward_layer(reference_net *r, int i, ek_mode mode, const double *x)
+{
+    {
         const ek_layer *l = &r->net->layers[i];
         reference_layer *s = &r->layers[i];
         const ek_conv conv = reference_conv_of(l);
@@ -171,10 +241,11 @@ static inline const double *reference_forward(reference_net *r, ek_mode mode, co
         case EK_LAYER_FLATTEN:
             memcpy(s->y, x, (size_t)count * sizeof *x);
             break;
+        case EK_LAYER_RESIDUAL:
+        case EK_LAYER_CONCAT:
+            break;
         }
-        x = s->y;
     }
-    return x;
 }
 
 /* The mean cross-entropy of a batch in training mode. */
@@ -188,17 +259,45 @@ static inline double reference_loss(reference_net *r, const double *x, const uin
     return sum / (double)r->n;
 }
 
+static inline void reference_backward_layer(reference_net *r, int i, const double *x);
+
+static inline void reference_backward_range(reference_net *r, int begin, int end, const double *x)
+{
+    int *order = calloc((size_t)(end - begin) + 1, sizeof *order), count = 0;
+    assert_non_null(order);
+    for (int i = begin; i < end; i = r->net->layers[i].end)
+        order[count++] = i;
+    while (count-- > 0) {
+        const int i = order[count];
+        if (ek_is_block(r->net->layers[i].kind)) {
+            reference_block(r, i, x, true);
+            reference_backward_range(r, i + 1, r->net->layers[i].end, x);
+        } else {
+            reference_backward_layer(r, i, x);
+        }
+    }
+    free(order);
+}
+
 /* After reference_forward of the same batch in training: every gradient, where that of the outputs is dlogits. */
 static inline void reference_backward_from(reference_net *r, const double *x, const double *dlogits)
 {
-    const int last = r->net->layer_count - 1;
-    for (int i = last; i >= 0; i--) {
+    const ek_net *net = r->net;
+    for (int i = 0; i < net->layer_count; i++)
+        memset(r->layers[i].dy, 0, (size_t)(r->n * ek_dims_count(net->layers[i].out)) * sizeof(double));
+    memcpy(r->layers[net->tail].dy, dlogits, (size_t)(r->n * ek_dims_count(ek_net_output(net))) * sizeof(double));
+    reference_backward_range(r, 0, net->layer_count, x);
+}
+
+static inline void reference_backward_layer(reference_net *r, int i, const double *x)
+{
+    {
         const ek_layer *l = &r->net->layers[i];
         reference_layer *s = &r->layers[i];
         const ek_conv conv = reference_conv_of(l);
         const ek_pool2d pool = reference_pool_of(l);
         const ek_shape shape = reference_shape(l, r->n);
-        const double *in = i ? r->layers[i - 1].y : x, *dy = i < last ? r->layers[i + 1].dx : dlogits;
+        const double *in = l->from < 0 ? x : r->layers[l->from].y, *dy = s->dy;
         const double *weight = reference_part(r, r->values, l->weight);
         double *dweight = reference_part(r, r->gradients, l->weight),
                *dbias = reference_part(r, r->gradients, l->bias);
@@ -229,7 +328,12 @@ static inline void reference_backward_from(reference_net *r, const double *x, co
         case EK_LAYER_FLATTEN:
             memcpy(s->dx, dy, (size_t)count * sizeof *dy);
             break;
+        case EK_LAYER_RESIDUAL:
+        case EK_LAYER_CONCAT:
+            break;
         }
+        for (int64_t j = 0; l->from >= 0 && j < count; j++)
+            r->layers[l->from].dy[j] += s->dx[j];
     }
 }
 
@@ -237,7 +341,7 @@ static inline void reference_backward_from(reference_net *r, const double *x, co
 static inline void reference_backward(reference_net *r, const double *x, const uint8_t *labels)
 {
     const int k = ek_net_output(r->net).c;
-    const double *logits = r->layers[r->net->layer_count - 1].y;
+    const double *logits = r->layers[r->net->tail].y;
     double *dlogits = reference_doubles(r->n * k);
     for (int64_t n = 0; n < r->n; n++)
         ek_reference_cross_entropy(k, logits + n * k, labels[n], 1 / (double)r->n, dlogits + n * k);

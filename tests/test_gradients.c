@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/random.h"
+#include "gradient_nets.h"
 #include "net/plan.h"
 #include "op/backend.h"
 #include "reference_net.h"
@@ -263,76 +264,6 @@ static void test_reference_cross_entropy(void **state)
 
 /* ---- Programs against the reference ------------------------------------------------------------------------- */
 
-/* Every kind of layer with every option, in the neighbourhoods that plans treat differently. */
-static const char *const nets[] = {
-    /* the book's pattern; a pool that fits a unit, and ones that do not */
-    "input 2 8 6\nconv2d 5 kernel=3 padding=1\nbatchnorm\nsigmoid\navgpool 2\nflatten\nlinear 7\n"
-    "batchnorm\nsigmoid\n"
-    "linear 4\n",
-    "input 1 9 7\nconv2d 3 kernel=5 padding=2 stride=2\nbatchnorm affine=no\nsigmoid\navgpool 3 stride=2\nflatten\n"
-    "linear 3\n",
-    "input 1 7 7\nconv2d 4 kernel=2\nsigmoid\navgpool 3\nconv2d 3 kernel=2\nsigmoid\nflatten\nlinear 5\n",
-    "input 1 7 8\nconv2d 2 kernel=3 padding=1\nsigmoid\navgpool 2\nflatten\nlinear 3\n",
-    "input 1 8 7\nconv2d 2 kernel=3 padding=1\nbatchnorm\navgpool 3\nflatten\nlinear 3\n",
-    "input 1 8 7\nconv2d 2 kernel=3 padding=1\nbatchnorm\nsigmoid\navgpool 2\nflatten\nlinear 3\n",
-    "input 3 7 5\navgpool 2 stride=1\nconv2d 2 kernel=3\nbatchnorm\navgpool 2\nflatten\nlinear 3\n",
-    /* without norm, without bias, with strides, deeper padding */
-    "input 1 12 12\nconv2d 6 kernel=5 padding=2\nsigmoid\navgpool 2\nconv2d 5 kernel=3\nsigmoid\n"
-    "avgpool 2\nflatten\n"
-    "linear 9\nsigmoid\nlinear 4\n",
-    "input 2 7 9\nconv2d 3 kernel=3 stride=3 bias=no\nconv2d 4 kernel=2 padding=2 stride=2\nsigmoid\nflatten\n"
-    "linear 3 bias=no\n",
-    "input 17 3 3\nconv2d 17 kernel=3 padding=1\nsigmoid\nconv2d 18\nbatchnorm\nsigmoid\nflatten\n"
-    "linear 17\nsigmoid\n"
-    "linear 19\n",
-    /* every switch of batchnorm */
-    "input 1 6 6\nconv2d 3 kernel=3\nbatchnorm tracking=no\nsigmoid\nflatten\nlinear 6\nbatchnorm tracking=no\n"
-    "linear 3\n",
-    "input 1 6 6\nconv2d 3 kernel=3\nbatchnorm use_moving=yes\nsigmoid\nflatten\nlinear 6\n"
-    "batchnorm use_moving=yes\n"
-    "sigmoid\nlinear 3\n",
-    "input 1 6 6\nconv2d 3 kernel=3\nbatchnorm use_moving=yes hold_moving=yes\nsigmoid\navgpool 2\n"
-    "flatten\nlinear 6\n"
-    "batchnorm use_moving=yes hold_moving=yes hold_affine=yes\nlinear 3\n",
-    "input 1 6 6\nconv2d 3 kernel=3\nbatchnorm hold_moving=yes hold_affine=yes\nsigmoid\navgpool 2\n"
-    "flatten\nlinear 6\n"
-    "batchnorm affine=no hold_moving=yes\nsigmoid\nlinear 3\n",
-    "input 1 6 6\nconv2d 3 kernel=3\nbatchnorm moving_variance=population momentum=0.3\nsigmoid\nflatten\nlinear 6\n"
-    "batchnorm momentum=cumulative\nlinear 3\n",
-    "input 1 8 8\nconv2d 3 kernel=3\nbatchnorm eps=0\nsigmoid\navgpool 2\nflatten\nlinear 3\n",
-    "input 1 6 6\nconv2d 3 kernel=3\nbatchnorm eps=0.5 momentum=1\nsigmoid\nflatten\nlinear 3\n",
-    /* batchnorm elsewhere: first, last, after the activation, behind flatten, twice */
-    "input 2 5 5\nbatchnorm\nconv2d 3 kernel=3\nsigmoid\nflatten\nlinear 3\n",
-    "input 2 5 5\nbatchnorm affine=no\nconv2d 3 kernel=3\nsigmoid\nflatten\nlinear 3\n",
-    "input 2 6 6\nbatchnorm hold_affine=yes\nsigmoid\navgpool 2\nconv2d 3 kernel=3\nsigmoid\nflatten\nlinear 3\n",
-    "input 2 6 6\nconv2d 3 kernel=3\nsigmoid\nbatchnorm\navgpool 2\nflatten\nlinear 5\nsigmoid\n"
-    "batchnorm\nlinear 3\n",
-    "input 2 5 5\nconv2d 3 kernel=3\nflatten\nbatchnorm\nsigmoid\nlinear 4\nbatchnorm\n",
-    "input 2 5 5\nconv2d 3 kernel=3\nbatchnorm\nbatchnorm\nsigmoid\nsigmoid\nflatten\nlinear 4\nsigmoid\n",
-    "input 2 4 4\nconv2d 3 kernel=3\navgpool 2\nbatchnorm\nconv2d 4\n",
-    "input 2 4 4\nsigmoid\navgpool 2\nsigmoid\navgpool 2\nflatten\nlinear 3\n",
-    /* layernorm: after convolutions, after linear layers, first, last, without affine and eps */
-    "input 2 5 5\nconv2d 3 kernel=3\nlayernorm\nsigmoid\nflatten\nlinear 6\nlayernorm\nsigmoid\nlinear 3\n",
-    "input 2 5 5\nlayernorm\nconv2d 3 kernel=3\nlayernorm affine=no\nsigmoid\navgpool 3\nflatten\n"
-    "linear 4\nlayernorm\n",
-    "input 2 5 5\nlayernorm affine=no eps=0\nconv2d 3 kernel=3\nlayernorm eps=0.1\nbatchnorm\nsigmoid\n"
-    "flatten\nlinear 4\n",
-    /* relu and maxima: in units, overlapping, with padding, without an activation before them */
-    "input 2 8 6\nconv2d 5 kernel=3 padding=1\nbatchnorm\nrelu\nmaxpool 2\nconv2d 4 kernel=3 padding=1\nrelu\n"
-    "flatten\nlinear 7\nbatchnorm\nrelu\nlinear 4\n",
-    "input 1 9 8\nconv2d 4 kernel=3 padding=1\nbatchnorm\nrelu\nmaxpool 3 stride=2 padding=1\nconv2d 3\nsigmoid\n"
-    "maxpool 2\nflatten\nlinear 3\n",
-    "input 2 7 7\nmaxpool 3 stride=1\nconv2d 3 kernel=2\nmaxpool 2\nbatchnorm\nmaxpool 2 padding=1\nrelu\nflatten\n"
-    "linear 3\n",
-    "input 2 6 6\nrelu\navgpool 2\nconv2d 3 kernel=2\nrelu\nbatchnorm\nmaxpool 2\nflatten\nlinear 3\n",
-    /* global averages: of squares, which join a unit, and of others */
-    "input 1 8 8\nconv2d 4 kernel=3\nbatchnorm\nrelu\nglobalavgpool\nflatten\nlinear 3\n",
-    "input 1 8 6\nconv2d 4 kernel=3\nbatchnorm\nsigmoid\nglobalavgpool\nconv2d 5\nrelu\nflatten\nlinear 3\n",
-    "input 2 5 7\nglobalavgpool\nflatten\nlinear 4\nrelu\nlinear 3\n",
-    /* linear layers alone, one of more than a piece of rows */
-    "input 1 1 1\nflatten\nlinear 40\nsigmoid\nlinear 2\n",
-    "input 1 5 7\nflatten\nlinear 33\nbatchnorm\nsigmoid\nlinear 26\nbatchnorm\nsigmoid\nlinear 11\n",
-};
 enum { NETS = sizeof nets / sizeof *nets, MOST = 100 };
 
 static ek_net *new_net(const char *text)
@@ -431,17 +362,34 @@ static double norm_of(const double *x, int64_t count)
     return largest;
 }
 
+/* The one layer that reads layer i's output, flattens passed over; -1 where there are several, or a block. */
+static int only_reader(const ek_net *net, int i)
+{
+    int reader = -1, readers = 0;
+    for (int j = 0; j < net->layer_count; j++) {
+        const ek_layer *l = &net->layers[j];
+        if (l->from == i && !ek_is_block(l->kind)) {
+            reader = j;
+            readers++;
+        }
+        const int parts = l->kind == EK_LAYER_RESIDUAL ? 2 : l->parts;
+        for (int part = 0; part < parts; part++)
+            readers += (part < l->parts ? reference_part_end(net, j, part) : l->from) == i;
+    }
+    if (readers == 1 && reader >= 0 && net->layers[reader].kind == EK_LAYER_FLATTEN)
+        return only_reader(net, reader);
+    return readers == 1 ? reader : -1;
+}
+
 /* Whether the plan leaves out this tensor's gradient: it is exactly zero, or not wanted. */
 static bool no_gradient(const ek_net *net, const ek_tensor *t)
 {
     if (!t->trainable)
         return true;
-    int next = t->layer + 1;
-    while (next < net->layer_count && net->layers[next].kind == EK_LAYER_FLATTEN)
-        next++;
+    const int next = only_reader(net, t->layer);
     const bool map = net->layers[t->layer].kind == EK_LAYER_CONV2D || net->layers[t->layer].kind == EK_LAYER_LINEAR;
-    return t->role == EK_ROLE_BIAS && map && next < net->layer_count &&
-           net->layers[next].kind == EK_LAYER_BATCHNORM && !net->layers[next].o.batchnorm.use_moving;
+    return t->role == EK_ROLE_BIAS && map && next >= 0 && net->layers[next].kind == EK_LAYER_BATCHNORM &&
+           !net->layers[next].o.batchnorm.use_moving;
 }
 
 static void check_gradients(const ek_net *net, const char *text, const ek_program *program, const reference_net *r)
@@ -465,7 +413,7 @@ static void check_gradients(const ek_net *net, const char *text, const ek_progra
         /* Of two samples batch norm divides by what may be a small difference; of a gradient that cancels to nothing
          * (a bias whose batch norm stands behind a pooling) there is left the rounding of its terms. */
         const bool cancels = norm_of(want, t->count) <= 1e-12 * (1 + all);
-        if (!(off <= (r->n > 2 && !cancels ? 2e-5 : 1e-4)))
+        if (!(off <= (r->n > 2 && !cancels ? 5e-5 : 1e-4)))
             fail_msg("%s%s, %lld samples: the gradient is off by %g of %g", text, t->name, (long long)r->n, off,
                      norm_of(want, t->count));
     }
@@ -511,7 +459,7 @@ static void check_step(ek_net *net, const char *text, ek_backend *backend, ek_pr
     samples s = new_samples(net, n, bytes);
     double losses[MOST];
     int predicted[MOST];
-    int64_t counters[32];
+    int64_t counters[64];
     reference_net r = reference_net_new(net, n);
     const double loss = reference_loss(&r, s.doubles, s.labels);
     reference_backward(&r, s.doubles, s.labels);
@@ -529,7 +477,7 @@ static void check_step(ek_net *net, const char *text, ek_backend *backend, ek_pr
     double sum = 0;
     const int k = ek_net_output(net).c;
     for (int64_t i = 0; i < n; i++) {
-        const double *row = r.layers[net->layer_count - 1].y + i * k;
+        const double *row = r.layers[net->tail].y + i * k;
         sum += losses[i];
         if (!(fabs(losses[i] - r.losses[i]) <= 2e-5 * (1 + r.losses[i])))
             fail_msg("%ssample %lld of %lld: loss %.9g, not %.9g", text, (long long)i, (long long)n, losses[i],
@@ -576,7 +524,7 @@ static void test_programs(void **state)
     for (int i = 0; i < NETS; i++) {
         const bool bytes = i % 2;
         const int threads = 1 + i % 3;
-        random_counter = (uint64_t)i << 32;
+        random_counter = (uint64_t)i << 32; /* a net's numbers do not depend on the nets before it */
         ek_net *net = new_net(nets[i]);
         ek_backend *backend = NULL;
         ek_program *program = NULL;

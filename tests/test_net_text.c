@@ -86,11 +86,17 @@ static void test_every_option(void **state)
                     assert_int_equal(ek_net_flatten(net), EK_OK);
                 ek_layer layer = ek_layer_new((ek_layer_kind)k, 2);
                 ek_option_set(option, &layer, values[v]);
+                if (k == EK_LAYER_RESIDUAL) /* its options go together: test_blocks */
+                    layer.o.residual.pad = layer.o.residual.pad || layer.o.residual.stride > 1;
                 assert_int_equal(ek_net_add(net, &layer), EK_OK);
+                if (k == EK_LAYER_RESIDUAL) {
+                    assert_int_equal(ek_net_avgpool2d(net, layer.o.residual.stride, 0), EK_OK);
+                    assert_int_equal(ek_net_block_end(net), EK_OK);
+                }
                 char *text = ek_net_text(net);
                 twin = ek_net_parse(text, NULL);
                 assert_non_null(twin);
-                const ek_layer *read = &twin->layers[twin->layer_count - 1];
+                const ek_layer *read = &twin->layers[twin->tail];
                 for (int i = 0; i < kind->option_count; i++)
                     assert_true(ek_option_get(&kind->options[i], read) == ek_option_get(&kind->options[i], &layer));
                 free(text);
@@ -129,10 +135,10 @@ static void test_errors_in_layers(void **state)
     (void)state;
     expect_error("input 1 2 2\n\n  rely",
                  "net:3:3: unknown layer 'rely'; the layers are conv2d, linear, batchnorm, layernorm, relu, sigmoid, "
-                 "maxpool, avgpool, globalavgpool, flatten");
+                 "maxpool, avgpool, globalavgpool, flatten, residual, concat");
     expect_error("input 1 2 2\ninput 1 2 2",
                  "net:2:1: unknown layer 'input'; the layers are conv2d, linear, batchnorm, layernorm, relu, "
-                 "sigmoid, maxpool, avgpool, globalavgpool, flatten");
+                 "sigmoid, maxpool, avgpool, globalavgpool, flatten, residual, concat");
     expect_error("input 1 2 2\nconv2d 6 kernal=3",
                  "net:2:10: unknown option 'kernal'; conv2d takes kernel, padding, stride, bias");
     expect_error("input 1 2 2\nconv2d 6 out_channels=3",
@@ -208,7 +214,7 @@ static void test_hostile(void **state)
         "134217728 values");
     expect_error("input 1 1 1\n\x1b[2J\xffm\x7f",
                  "net:2:1: unknown layer '?[2J?m?'; the layers are conv2d, linear, "
-                 "batchnorm, layernorm, relu, sigmoid, maxpool, avgpool, globalavgpool, flatten");
+                 "batchnorm, layernorm, relu, sigmoid, maxpool, avgpool, globalavgpool, flatten, residual, concat");
     char *blanks = repeated("input 1 1 1\n", " ", 1000000, "conv2d 0");
     expect_error(blanks, "net:2:1000008: out_channels must be 1 to 65536, found '0'");
     free(blanks);

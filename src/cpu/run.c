@@ -119,7 +119,19 @@ static void check_gradient(ek_backend *b, const ek_step *s, const float *x, size
 /* Where a buffer of a block is. `slot` is the block, or the thread where buffers are a thread's. */
 static float *at(const ek_backend *b, ek_buffer buffer, int64_t slot)
 {
-    return b->program->arena + buffer.offset + (size_t)slot * buffer.stride;
+    const ek_program *p = b->program;
+    return p->arena + p->region_at + (size_t)slot * p->region_stride + buffer.offset;
+}
+
+/* NULL where there is none. */
+static float *at_if(const ek_backend *b, ek_buffer buffer, int64_t slot)
+{
+    return buffer.size > 0 ? at(b, buffer, slot) : NULL;
+}
+
+static float *scratch(const ek_backend *b, int thread)
+{
+    return b->program->arena + b->program->scratch_at + (size_t)thread * b->program->scratch_stride;
 }
 
 static void load_values(const ek_backend *b, const ek_step *s, int64_t block, int live, float *y)
@@ -177,7 +189,7 @@ static void run_layernorm(ek_backend *b, const ek_step *s, int64_t slot)
                               at(b, s->y, slot), saved, saved + EK_LANES);
         return;
     }
-    float *parts = s->u.layernorm.parts.stride ? at(b, s->u.layernorm.parts, slot) : NULL;
+    float *parts = at_if(b, s->u.layernorm.parts, slot);
     k->layer_norm_backward(m, s->u.layernorm.gamma, saved, saved + EK_LANES, at(b, s->x, slot), at(b, s->dy, slot),
                            at(b, s->dx, slot), parts, parts ? parts + m : NULL);
 }
@@ -208,6 +220,10 @@ static int extent_of(const ek_step *s, double *work)
     case EK_STEP_UNIT_BACKWARD:
         *work = (s->kind == EK_STEP_UNIT ? 24.0 : 8.0) * u->c * u->h * u->w; /* measured, with a sigmoid */
         return u->c;
+    case EK_STEP_JOIN:
+    case EK_STEP_JOIN_SUMS:
+        *work = 8.0 * s->u.join.g.c * s->u.join.g.h * s->u.join.g.w;
+        return s->u.join.g.c;
     case EK_STEP_STATS:
         *work = 4.0 * s->u.norm.norm->c * (double)s->u.norm.norm->plane;
         return s->u.norm.norm->c;
@@ -248,7 +264,7 @@ static void run_map(ek_backend *b, const ek_step *s, int64_t slot, range r, int 
         const size_t taps = (size_t)g->c * (size_t)g->r * (size_t)g->s, begin = (size_t)r.begin;
         const float *dy = at(b, s->dy, slot) + begin * (size_t)g->p * (size_t)g->q * EK_LANES;
         float *parts = at(b, s->u.map.parts, slot);
-        k->conv_backward_weight(&part, at(b, s->x, slot), dy, at(b, s->u.map.scratch, thread), parts + begin * taps,
+        k->conv_backward_weight(&part, at(b, s->x, slot), dy, scratch(b, thread), parts + begin * taps,
                                 s->u.map.has_bias ? parts + ek_conv_weights(g) + begin : NULL);
     }
 }
@@ -282,6 +298,32 @@ static void run_stats(ek_backend *b, const ek_step *s, int64_t block, int64_t sl
                                       norm->block_deviations + first);
 }
 
+static const float *from_channel(const float *x, size_t begin)
+{
+    return x ? x + begin : NULL;
+}
+
+static void run_join(ek_backend *b, const ek_step *s, int64_t block, int64_t slot, range r, int live)
+{
+    const ek_blocked_kernels *k = &b->kernels->blocked;
+    ek_join j = s->u.join.g; /* channels r alone */
+    ek_batchnorm *norm = s->u.join.norm;
+    const size_t begin = (size_t)r.begin * (size_t)j.h * (size_t)j.w * EK_LANES;
+    const size_t r_begin = (size_t)r.begin * (size_t)j.rh * (size_t)j.rw * EK_LANES;
+    j.c = r.end - r.begin;
+    j.rc = j.rc <= r.begin ? 0 : j.rc < r.end ? j.rc - r.begin : j.c;
+    if (s->kind == EK_STEP_JOIN)
+        k->join_forward(&j, norm ? norm->channels + r.begin : NULL, at(b, s->x, slot) + begin,
+                        j.rc ? at(b, s->r, slot) + r_begin : NULL, at(b, s->y, slot) + begin);
+    else if (s->kind == EK_STEP_JOIN_SUMS)
+        k->join_sums(&j, norm ? norm->gradients + r.begin : NULL, from_channel(at_if(b, s->x, slot), begin),
+                     from_channel(at_if(b, s->y, slot), begin), at(b, s->dy, slot) + begin,
+                     from_channel(at_if(b, s->more, slot), begin), live, at(b, s->dx, slot) + begin,
+                     norm ? norm->block_sums + block * norm->c + r.begin : NULL);
+    else
+        k->shortcut_backward(&s->u.join.g, at(b, s->dy, slot), at(b, s->dx, slot));
+}
+
 /* One piece of a step of the block that thread `owner` has taken, by `thread`. */
 static void run_piece(ek_backend *b, const ek_step *s, int64_t block, int piece, int owner, int thread)
 {
@@ -312,6 +354,17 @@ static void run_piece(ek_backend *b, const ek_step *s, int64_t block, int piece,
     case EK_STEP_UNIT_SUMS:
     case EK_STEP_UNIT_BACKWARD:
         run_unit(b, s, block, slot, r, live);
+        break;
+    case EK_STEP_JOIN:
+    case EK_STEP_JOIN_SUMS:
+    case EK_STEP_SHORTCUT_BACKWARD:
+        run_join(b, s, block, slot, r, live);
+        break;
+    case EK_STEP_COPY:
+        memcpy(at(b, s->y, slot), at(b, s->x, slot), (size_t)s->u.pass.size * EK_LANES * sizeof(float));
+        break;
+    case EK_STEP_ADD:
+        k->add((size_t)s->u.pass.size * EK_LANES, at(b, s->dy, slot), at(b, s->more, slot), at(b, s->dx, slot));
         break;
     case EK_STEP_POOL:
         (s->u.pool.g.maximum ? k->maxpool_forward : k->avgpool_forward)(&s->u.pool.g, at(b, s->x, slot),
@@ -370,8 +423,8 @@ static void run_linear_weight(ek_backend *b, const ek_step *s, int item)
     const int k0 = item * EK_ROWS_ITEM, outputs = s->u.rows.outputs, features = s->u.rows.features;
     const int count = outputs - k0 < EK_ROWS_ITEM ? outputs - k0 : EK_ROWS_ITEM;
     b->kernels->blocked.linear_backward_weight(features, k0, count, (int)block_count(b->batch),
-                                               b->program->arena + s->u.rows.rows, at(b, s->dy, 0), s->dy.stride,
-                                               s->u.rows.dweight, s->u.rows.dbias);
+                                               b->program->arena + s->u.rows.rows, at(b, s->dy, 0),
+                                               b->program->region_stride, s->u.rows.dweight, s->u.rows.dbias);
     check_gradient(b, s, s->u.rows.dweight + (size_t)k0 * (size_t)features, (size_t)count * (size_t)features);
     if (s->u.rows.dbias)
         check_gradient(b, s, s->u.rows.dbias + k0, (size_t)count);
@@ -404,7 +457,7 @@ static void run_item(ek_backend *b, const ek_step *s, int item)
         break;
     case EK_STEP_SUM_PARTS: {
         const size_t rest = s->u.sum.count - begin, count = rest < EK_FLAT_ITEM ? rest : EK_FLAT_ITEM;
-        k->sum_parts(count, (int)block_count(b->batch), s->u.sum.parts.stride, at(b, s->u.sum.parts, 0) + begin,
+        k->sum_parts(count, (int)block_count(b->batch), b->program->region_stride, at(b, s->u.sum.parts, 0) + begin,
                      s->u.sum.sum + begin);
         check_gradient(b, s, s->u.sum.sum + begin, count);
         break;
@@ -580,15 +633,16 @@ static ek_status report_fault(const ek_backend *b)
     if (b->fault.step < 0)
         return EK_OK;
     const ek_step *s = &b->program->steps[b->fault.step];
+    const char *path = s->layer >= 0 ? b->program->paths[s->layer] : "";
     if (s->kind == EK_STEP_NORM_FORWARD)
-        return ek_fail(EK_ERR_NUMERIC, "layer %d (batchnorm), channel %d: the batch's statistics are not finite",
-                       s->layer, b->fault.channel);
+        return ek_fail(EK_ERR_NUMERIC, "layer %s (batchnorm), channel %d: the batch's statistics are not finite",
+                       path, b->fault.channel);
     if (s->kind == EK_STEP_NORM_BACKWARD)
-        return ek_fail(EK_ERR_NUMERIC, "layer %d (batchnorm), channel %d: the gradient is not finite", s->layer,
+        return ek_fail(EK_ERR_NUMERIC, "layer %s (batchnorm), channel %d: the gradient is not finite", path,
                        b->fault.channel);
     if (s->kind == EK_STEP_CHECK)
         return ek_fail(EK_ERR_NUMERIC, "the loss is not finite");
-    return ek_fail(EK_ERR_NUMERIC, "layer %d: the gradient of its weights is not finite", s->layer);
+    return ek_fail(EK_ERR_NUMERIC, "layer %s: the gradient of its weights is not finite", path);
 }
 
 static ek_status run_steps(ek_backend *b, ek_program *program, const ek_batch *batch, int begin, int end)

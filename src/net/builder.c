@@ -3,13 +3,15 @@
 #include "net/net.h"
 
 #include "base/memory.h"
+#include "net/block.h"
 #include "net/kind.h"
 
 #include <stdio.h>
 
-/* The net's next use reports this failure: no call builds on a net that is marked already. */
-static ek_status mark(ek_net *net, ek_status status)
+ek_status ek_net_mark(ek_net *net, ek_status status)
 {
+    if (!status)
+        return EK_OK;
     net->status = status;
     snprintf(net->message, sizeof net->message, "%s", ek_error());
     return status;
@@ -26,12 +28,13 @@ ek_net *ek_net_new(int channels, int height, int width)
     if (!net)
         return NULL;
     net->input = (ek_dims){.c = channels, .h = height, .w = width};
+    net->open = net->tail = -1;
     if (!is_extent(channels) || !is_extent(height) || !is_extent(width))
-        mark(net, ek_fail(EK_ERR_ARGUMENT, "input %d %d %d: every extent must be 1 to %d", channels, height, width,
-                          EK_EXTENT_MAX));
+        ek_net_mark(net, ek_fail(EK_ERR_ARGUMENT, "input %d %d %d: every extent must be 1 to %d", channels, height,
+                                 width, EK_EXTENT_MAX));
     else if (ek_dims_count(net->input) > EK_SAMPLE_MAX)
-        mark(net, ek_fail(EK_ERR_ARGUMENT, "input %d %d %d: more than %d values in a sample", channels, height, width,
-                          EK_SAMPLE_MAX));
+        ek_net_mark(net, ek_fail(EK_ERR_ARGUMENT, "input %d %d %d: more than %d values in a sample", channels, height,
+                                 width, EK_SAMPLE_MAX));
     return net;
 }
 
@@ -143,6 +146,8 @@ static ek_status infer_shape(ek_layer *layer)
     case EK_LAYER_LAYERNORM:
     case EK_LAYER_RELU:
     case EK_LAYER_SIGMOID:
+    case EK_LAYER_RESIDUAL: /* known when the block ends */
+    case EK_LAYER_CONCAT:
         layer->out = layer->in;
         break;
     }
@@ -184,33 +189,76 @@ static ek_status reserve_layer(ek_net *net)
     return EK_OK;
 }
 
+/* Where the layer stands, and what it reads. */
+static ek_status place_layer(ek_net *net, ek_layer *layer)
+{
+    layer->parent = net->open;
+    layer->from = net->tail;
+    layer->position = net->position;
+    layer->in = ek_net_output(net);
+    layer->end = net->layer_count + 1;
+    char path[EK_PATH_SIZE];
+    if (net->open < 0) {
+        snprintf(path, sizeof path, "%d", layer->position);
+    } else {
+        const ek_layer *block = &net->layers[net->open];
+        layer->part = block->parts - 1;
+        layer->depth = block->depth + 1;
+        if (block->kind == EK_LAYER_CONCAT)
+            snprintf(path, sizeof path, "%s.branches.%d.%d", block->path, layer->part, layer->position);
+        else
+            snprintf(path, sizeof path, "%s.%s.%d", block->path, layer->part ? "shortcut" : "body", layer->position);
+    }
+    layer->path = ek_strdup(path);
+    return layer->path ? EK_OK : EK_ERR_MEMORY;
+}
+
+static ek_status check_layer(ek_net *net, ek_layer *layer)
+{
+    if (layer->depth == EK_DEPTH_MAX && ek_is_block(layer->kind))
+        return ek_fail(EK_ERR_ARGUMENT, "blocks stand more than %d deep in each other", EK_DEPTH_MAX);
+    EK_TRY(check_options(layer));
+    EK_TRY(infer_shape(layer));
+    return reserve_layer(net);
+}
+
 static ek_status add_layer(ek_net *net, ek_layer layer)
 {
-    char label[64];
-    snprintf(label, sizeof label, "layer %d (%s)", net->layer_count, ek_kinds[layer.kind].name);
+    const char *name = ek_kinds[layer.kind].name;
     if (net->finished)
-        return ek_fail(EK_ERR_STATE, "%s: the net is in use; layers must be added before its tensors are looked at",
-                       label);
-    layer.in = ek_net_output(net);
-    ek_status status = check_options(&layer);
-    if (!status)
-        status = infer_shape(&layer);
-    if (!status)
-        status = reserve_layer(net);
-    if (status)
-        return ek_fail_in(status, label);
-    layer.text = ek_layer_text(&layer);
-    if (!layer.text)
-        return EK_ERR_MEMORY;
+        return ek_fail(EK_ERR_STATE,
+                       "layer %d (%s): the net is in use; layers must be added before its tensors are looked at",
+                       net->position, name);
+    if (net->open >= 0 && net->layers[net->open].parts == 0)
+        return ek_fail(EK_ERR_STATE,
+                       "layer %s (concat): a %s cannot stand outside its branches; ek_net_branch begins one",
+                       net->layers[net->open].path, name);
+    EK_TRY(place_layer(net, &layer));
+    ek_status status = check_layer(net, &layer);
+    if (status) {
+        char label[EK_LABEL_SIZE];
+        snprintf(label, sizeof label, "layer %s (%s)", layer.path, name);
+        status = ek_fail_in(status, label);
+    } else {
+        layer.text = ek_layer_text(&layer);
+        status = layer.text ? EK_OK : EK_ERR_MEMORY;
+    }
+    if (status) {
+        ek_free(layer.path);
+        return status;
+    }
+    net->tail = net->layer_count;
+    net->position++;
     net->layers[net->layer_count++] = layer;
+    if (ek_is_block(layer.kind))
+        ek_block_enter(net);
     return EK_OK;
 }
 
 ek_status ek_net_add(ek_net *net, const ek_layer *layer)
 {
     EK_TRY(ek_net_check(net));
-    ek_status status = add_layer(net, *layer);
-    return status ? mark(net, status) : EK_OK;
+    return ek_net_mark(net, add_layer(net, *layer));
 }
 
 /* ---- The public calls: options with defaults filled in ------------------------------------------------------ */

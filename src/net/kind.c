@@ -55,6 +55,12 @@ const ek_kind ek_kinds[EK_LAYER_KINDS] = {
     }},
     [EK_LAYER_GLOBALAVGPOOL] = {"globalavgpool", false, 0, {{0}}},
     [EK_LAYER_FLATTEN] = {"flatten", false, 0, {{0}}},
+    [EK_LAYER_RESIDUAL] = {"residual", false, 2, {
+        {"shortcut", EK_OPTION_SWITCH, offsetof(ek_layer, o.residual.pad), 0, 1, "identity or pad",
+         {"identity", "pad"}, NULL},
+        NUMBER("stride", o.residual.stride, 1, "1 to 65536"),
+    }},
+    [EK_LAYER_CONCAT] = {"concat", false, 0, {{0}}},
 };
 /* clang-format on */
 
@@ -82,10 +88,14 @@ ek_layer ek_layer_new(ek_layer_kind kind, int size)
     case EK_LAYER_AVGPOOL2D:
         layer.o.pool.stride = size;
         break;
+    case EK_LAYER_RESIDUAL:
+        layer.o.residual.stride = 1;
+        break;
     case EK_LAYER_RELU:
     case EK_LAYER_SIGMOID:
     case EK_LAYER_GLOBALAVGPOOL:
     case EK_LAYER_FLATTEN:
+    case EK_LAYER_CONCAT:
         break;
     }
     if (ek_kinds[kind].sized)

@@ -23,8 +23,10 @@ void ek_net_free(ek_net *net)
 {
     if (!net)
         return;
-    for (int i = 0; i < net->layer_count; i++)
+    for (int i = 0; i < net->layer_count; i++) {
         ek_free(net->layers[i].text);
+        ek_free(net->layers[i].path);
+    }
     for (int i = 0; i < net->note_count; i++) {
         ek_free(net->notes[i].key);
         ek_free(net->notes[i].value);
@@ -40,13 +42,21 @@ void ek_net_free(ek_net *net)
 
 ek_dims ek_net_output(const ek_net *net)
 {
-    return net->layer_count > 0 ? net->layers[net->layer_count - 1].out : net->input;
+    return net->tail >= 0 ? net->layers[net->tail].out : net->input;
 }
 
-const char *ek_layer_label(const ek_net *net, int layer, char buffer[64])
+const char *ek_layer_label(const ek_net *net, int layer, char buffer[EK_LABEL_SIZE])
 {
-    snprintf(buffer, 64, "layer %d (%s)", layer, ek_kinds[net->layers[layer].kind].name);
+    snprintf(buffer, EK_LABEL_SIZE, "layer %s (%s)", net->layers[layer].path, ek_kinds[net->layers[layer].kind].name);
     return buffer;
+}
+
+ek_status ek_net_check_ended(const ek_net *net)
+{
+    char label[EK_LABEL_SIZE];
+    if (net->open < 0)
+        return EK_OK;
+    return ek_fail(EK_ERR_STATE, "%s has not ended: ek_net_block_end ends it", ek_layer_label(net, net->open, label));
 }
 
 const char *ek_dims_text(ek_dims dims, char buffer[40])
@@ -81,6 +91,8 @@ static int64_t layer_macs(const ek_layer *layer)
     case EK_LAYER_AVGPOOL2D:
     case EK_LAYER_GLOBALAVGPOOL:
     case EK_LAYER_FLATTEN:
+    case EK_LAYER_RESIDUAL:
+    case EK_LAYER_CONCAT:
         break;
     }
     return 0;
@@ -95,7 +107,12 @@ ek_status ek_net_layer(const ek_net *net, int layer, ek_layer_info *info)
         return ek_fail(EK_ERR_ARGUMENT, "there is no layer %d: the net has %d, counted from 0", layer,
                        net->layer_count);
     const ek_layer *l = &net->layers[layer];
-    *info = (ek_layer_info){.kind = ek_kinds[l->kind].name, .text = l->text, .c = l->out.c, .macs = layer_macs(l)};
+    *info = (ek_layer_info){.kind = ek_kinds[l->kind].name,
+                            .text = l->text,
+                            .c = l->out.c,
+                            .macs = layer_macs(l),
+                            .path = l->path,
+                            .depth = l->depth};
     if (!l->out.flat) {
         info->h = l->out.h;
         info->w = l->out.w;

@@ -17,9 +17,11 @@ typedef enum ek_layer_kind {
     EK_LAYER_AVGPOOL2D,
     EK_LAYER_GLOBALAVGPOOL,
     EK_LAYER_FLATTEN,
+    EK_LAYER_RESIDUAL, /* blocks: they stand before the layers in them */
+    EK_LAYER_CONCAT,
 } ek_layer_kind;
 
-enum { EK_LAYER_KINDS = EK_LAYER_FLATTEN + 1 };
+enum { EK_LAYER_KINDS = EK_LAYER_CONCAT + 1 };
 
 /* Shape of one sample between two layers: an image [c,h,w], or features [c] (flat, h = w = 1). */
 typedef struct ek_dims {
@@ -36,7 +38,9 @@ enum {
     EK_EXTENT_MAX = 65536,   /* channels, rows, columns, options that count; flat features may be more */
     EK_SAMPLE_MAX = 1 << 27, /* values of a sample */
     EK_TENSOR_MAX = 1 << 30, /* values of a tensor */
-    EK_LAYERS_MAX = 100000
+    EK_LAYERS_MAX = 100000,  /* and branches */
+    EK_DEPTH_MAX = 8,        /* blocks around a layer */
+    EK_PATH_SIZE = 256       /* bytes of a path: 5 digits, then 8 times ".branches.", two numbers and a point */
 };
 
 /* A layer: its options with defaults filled in, its shapes, and the rows of its tensors (-1: it has none). */
@@ -63,7 +67,20 @@ typedef struct ek_layer {
         struct {
             int kernel, stride, padding;
         } pool; /* maxpool, avgpool */
+        struct {
+            bool pad; /* the shortcut is subsampled by stride and padded with channels of zeros */
+            int stride;
+        } residual;
     } o;
+    /* Its place in the net. A block's parts are sequences of their own: a residual's body (0) and shortcut (1), the
+     * branches of a concat. */
+    int parent, part; /* the block it stands in (-1: the net itself), and which part of it */
+    int position;     /* in its sequence, from 0: PyTorch's number */
+    int depth;        /* blocks around it */
+    int from;         /* the layer whose output is its input; -1: the net's */
+    int parts;        /* of a block: how many there are */
+    int end;          /* behind its last layer; of what is no block its own index + 1 */
+    char *path;       /* "3", "3.body.0", "4.branches.1.2": PyTorch's name of the module */
     int weight, bias; /* gamma and beta of a normalisation */
     int moving_mean, moving_var, num_batches;
     char *text; /* its line of the net's text */
@@ -82,7 +99,11 @@ struct ek_net {
     ek_dims input;
     ek_layer *layers;
     int layer_count, layer_room;
-    bool finished; /* the table below exists: no more layers */
+    int open;       /* the innermost block that has not ended, -1: none */
+    int tail;       /* the layer whose output the next one reads, -1: the net's input */
+    int position;   /* of the next layer in its sequence */
+    int part_count; /* parts of all blocks */
+    bool finished;  /* the table below exists: no more layers */
     ek_tensor *tensors;
     int tensor_count;
     char *names;   /* of the tensors */
@@ -93,7 +114,7 @@ struct ek_net {
     int note_count;
 };
 
-/* Shape of a net's output sample. */
+/* Shape of a net's output sample; while a block is open, of what the next layer reads. */
 ek_dims ek_net_output(const ek_net *net);
 
 /* Reports the first builder error of a marked net, EK_ERR_ARGUMENT for NULL. */
@@ -114,8 +135,14 @@ int ek_layer_tensors(const ek_layer *layer, ek_tensor tensors[EK_LAYER_TENSORS_M
 /* A layer's line of the net's text, for ek_free; NULL without memory. */
 char *ek_layer_text(const ek_layer *layer);
 
+static inline bool ek_is_block(ek_layer_kind kind)
+{
+    return kind == EK_LAYER_RESIDUAL || kind == EK_LAYER_CONCAT;
+}
+
 /* Appends a layer whose kind and options are set: checks every option, infers the shapes. Marks the net on failure,
- * as all builder calls do. A convolution or linear layer brings its width in out.c. */
+ * as all builder calls do. A convolution or linear layer brings its width in out.c. A block is begun, as
+ * ek_net_residual_begin does. */
 ek_status ek_net_add(ek_net *net, const ek_layer *layer);
 
 /* ek_net_parse with a status. *net is NULL after a failure. */
@@ -124,7 +151,15 @@ ek_status ek_net_read(ek_net **net, const char *text, const char *name);
 /* "16x4x4" or "400 features", for messages. */
 const char *ek_dims_text(ek_dims dims, char buffer[40]);
 
-/* "layer 3 (batchnorm)": how messages name a layer. Layers count from 0, as in PyTorch's names. */
-const char *ek_layer_label(const ek_net *net, int layer, char buffer[64]);
+/* "layer 3.body.0 (batchnorm)": how messages name a layer. Layers count from 0, as in PyTorch's names. */
+enum { EK_LABEL_SIZE = EK_PATH_SIZE + 32 };
+const char *ek_layer_label(const ek_net *net, int layer, char buffer[EK_LABEL_SIZE]);
+
+/* Returns `status` after marking the net with it and its message, where it is a failure: the net's next use reports
+ * it. No call builds on a net that is marked already. */
+ek_status ek_net_mark(ek_net *net, ek_status status);
+
+/* Fails with EK_ERR_STATE while a block is open. */
+ek_status ek_net_check_ended(const ek_net *net);
 
 #endif

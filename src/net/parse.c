@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: MIT
- * Reading a net's text: one statement a line, which text.c writes.
+ * Reading a net's text, which text.c writes. The grammar is in docs/net.md:
  *
- *     statement   NAME [NUMBER...] [OPTION=VALUE...]
- *     text        `input C H W`, then layers; blanks part words, # starts a comment, lines may end in CR LF
+ *     text        "input" C H W { statement }
+ *     statement   NAME [NUMBER] { OPTION "=" VALUE }           a layer, to the end of the line or a brace
+ *                 "residual" { OPTION "=" VALUE } part [ "shortcut" part ]
+ *                 "concat" "{" { "branch" part } "}"
+ *                 "repeat" NUMBER part
+ *     part        "{" { statement } "}"
  *
- * Every failure names the text, its line and its column (bytes, from 1) and what was expected there. */
+ * Blanks part words, # starts a comment, lines may end in CR LF. Every failure names the text, its line and its column
+ * (bytes, from 1) and what was expected there. A repeat reads its part again and again; what it may read in all is
+ * limited, so that a short text cannot ask for much. */
 #include "net/net.h"
 
 #include "base/memory.h"
@@ -22,12 +28,36 @@ typedef struct word {
     size_t length;
 } word;
 
+/* A place in the text. */
+typedef struct place {
+    const char *line; /* start of the line */
+    const char *at;   /* the byte */
+    int64_t line_number;
+} place;
+
+/* An open brace. */
+typedef enum frame_kind { FRAME_REPEAT, FRAME_BODY, FRAME_SHORTCUT, FRAME_CONCAT, FRAME_BRANCH } frame_kind;
+
+typedef struct frame {
+    frame_kind kind;
+    place word;   /* the statement's, for messages */
+    place inside; /* behind the brace */
+    int left;     /* REPEAT: times to go, this one counted */
+    int progress; /* REPEAT: layers and branches when this time began */
+} frame;
+
+enum {
+    FRAMES_MAX = 48,      /* a concat takes two, a repeat one */
+    REREAD_MAX = 16 << 20 /* bytes that repeats may read again */
+};
+
 typedef struct parser {
     const char *name;
-    const char *line; /* start of the current line */
-    const char *at;   /* the next byte to read */
-    int64_t line_number;
+    place now; /* the next byte to read */
     ek_net *net;
+    frame frames[FRAMES_MAX];
+    int depth;
+    int64_t reread;
 } parser;
 
 enum { SHOWN = 44 };
@@ -47,17 +77,23 @@ static const char *shown(word w, char buffer[SHOWN])
 }
 
 /* Puts name, line and column before the message. */
+static ek_status locate_place(const parser *p, place where, ek_status status)
+{
+    return ek_fail(status, "%.200s:%jd:%jd: %s", p->name, (intmax_t)where.line_number,
+                   (intmax_t)(where.at - where.line) + 1, ek_error());
+}
+
+/* The same for a byte of the current line. */
 static ek_status locate(const parser *p, const char *where, ek_status status)
 {
-    return ek_fail(status, "%.200s:%jd:%jd: %s", p->name, (intmax_t)p->line_number, (intmax_t)(where - p->line) + 1,
-                   ek_error());
+    return locate_place(p, (place){p->now.line, where, p->now.line_number}, status);
 }
 
 static ek_status fail_at(const parser *p, const char *where, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 static ek_status fail_at(const parser *p, const char *where, const char *format, ...)
 {
-    char message[400];
+    char message[600];
     va_list args;
     va_start(args, format);
     vsnprintf(message, sizeof message, format, args);
@@ -77,25 +113,36 @@ static bool ends_line(char c)
     return c == '\0' || c == '\n' || c == '#';
 }
 
+static bool is_brace(char c)
+{
+    return c == '{' || c == '}';
+}
+
+/* The next word of the line; a brace is one by itself. */
 static word next_word(parser *p)
 {
-    while (is_blank(*p->at))
-        p->at++;
-    word w = {p->at, 0};
-    while (!is_blank(*p->at) && !ends_line(*p->at))
-        p->at++;
-    w.length = (size_t)(p->at - w.text);
+    const char *at = p->now.at;
+    while (is_blank(*at))
+        at++;
+    word w = {at, 0};
+    if (is_brace(*at))
+        at++;
+    else
+        while (!is_blank(*at) && !ends_line(*at) && !is_brace(*at))
+            at++;
+    w.length = (size_t)(at - w.text);
+    p->now.at = at;
     return w;
 }
 
 /* Goes to the next line; false at the end of the text. */
 static bool next_line(parser *p)
 {
-    p->at += strcspn(p->at, "\n");
-    if (!*p->at)
+    p->now.at += strcspn(p->now.at, "\n");
+    if (!*p->now.at)
         return false;
-    p->line = ++p->at;
-    p->line_number++;
+    p->now.line = ++p->now.at;
+    p->now.line_number++;
     return true;
 }
 
@@ -167,7 +214,7 @@ static ek_status set_option(const parser *p, const ek_option *option, word w, ek
 
 static ek_status unknown_option(const parser *p, const ek_kind *kind, word w)
 {
-    char text[SHOWN], known[200] = "no options";
+    char text[SHOWN], known[300] = "no options";
     size_t length = 0;
     for (int i = kind->sized; i < kind->option_count; i++)
         length += (size_t)snprintf(known + length, sizeof known - length, "%s%s", length ? ", " : "",
@@ -179,6 +226,10 @@ static ek_status parse_options(parser *p, const ek_kind *kind, ek_layer *layer)
 {
     unsigned seen = 0;
     for (word w = next_word(p); w.length > 0; w = next_word(p)) {
+        if (is_brace(*w.text) && (ek_is_block(layer->kind) || *w.text == '}')) {
+            p->now.at = w.text;
+            return EK_OK;
+        }
         word name = up_to_equals(w);
         int i = kind->sized;
         while (i < kind->option_count && !is_word(name, kind->options[i].name))
@@ -199,15 +250,103 @@ static ek_status parse_options(parser *p, const ek_kind *kind, ek_layer *layer)
 
 static ek_status unknown_layer(const parser *p, word w)
 {
-    char text[SHOWN], known[300] = "";
+    char text[SHOWN], known[400] = "";
     size_t length = 0;
     for (int k = 0; k < EK_LAYER_KINDS; k++)
         length += (size_t)snprintf(known + length, sizeof known - length, "%s%s", k ? ", " : "", ek_kinds[k].name);
     return fail_at(p, w.text, "unknown layer %s; the layers are %s", shown(w, text), known);
 }
 
+/* ---- Braces ------------------------------------------------------------------------------------------------- */
+
+static frame *innermost(parser *p)
+{
+    return p->depth > 0 ? &p->frames[p->depth - 1] : NULL;
+}
+
+/* Whether statements stand in a concat's braces now, outside its branches; repeats there repeat branches. */
+static bool in_concat(const parser *p)
+{
+    int i = p->depth - 1;
+    while (i >= 0 && p->frames[i].kind == FRAME_REPEAT)
+        i--;
+    return i >= 0 && p->frames[i].kind == FRAME_CONCAT;
+}
+
+static int progress(const parser *p)
+{
+    return p->net->layer_count + p->net->part_count;
+}
+
+/* The brace that the statement at `name` needs, on its line. */
+static ek_status open_brace(parser *p, frame_kind kind, place name, int times)
+{
+    char text[SHOWN];
+    const word w = next_word(p);
+    if (!is_word(w, "{"))
+        return fail_at(p, w.text, "expected '{', found %s", shown(w, text));
+    if (p->depth == FRAMES_MAX)
+        return fail_at(p, w.text, "more than %d braces in each other", FRAMES_MAX);
+    p->frames[p->depth++] =
+        (frame){.kind = kind, .word = name, .inside = p->now, .left = times, .progress = progress(p)};
+    return EK_OK;
+}
+
+static ek_status end_repeat(parser *p, const char *brace)
+{
+    frame *f = innermost(p);
+    if (progress(p) == f->progress)
+        return locate_place(p, f->word,
+                            ek_fail(EK_ERR_FORMAT, "nothing to repeat: there are no layers in the braces"));
+    p->reread += brace - f->inside.at;
+    if (--f->left == 0) {
+        p->depth--;
+        return EK_OK;
+    }
+    if (p->reread > REREAD_MAX)
+        return locate_place(
+            p, f->word, ek_fail(EK_ERR_FORMAT, "the repeats amount to more than %d MiB of text", REREAD_MAX >> 20));
+    f->progress = progress(p);
+    p->now = f->inside;
+    return EK_OK;
+}
+
+/* After a residual's body: its shortcut, or the end of it. */
+static ek_status end_body(parser *p, place name)
+{
+    const place behind = p->now;
+    const word w = next_statement(p);
+    if (is_word(w, "shortcut")) {
+        const ek_status status = ek_net_shortcut(p->net);
+        return status ? locate(p, w.text, status) : open_brace(p, FRAME_SHORTCUT, name, 1);
+    }
+    p->now = behind;
+    const ek_status status = ek_net_block_end(p->net);
+    return status ? locate_place(p, name, status) : EK_OK;
+}
+
+static ek_status close_brace(parser *p, const char *brace)
+{
+    const frame *f = innermost(p);
+    if (!f)
+        return fail_at(p, brace, "expected a layer, found '}' without its '{'");
+    if (f->kind == FRAME_REPEAT)
+        return end_repeat(p, brace);
+    const frame closed = *f;
+    p->depth--;
+    if (closed.kind == FRAME_BRANCH)
+        return EK_OK;
+    if (closed.kind == FRAME_BODY)
+        return end_body(p, closed.word);
+    const ek_status status = ek_net_block_end(p->net);
+    return status ? locate_place(p, closed.word, status) : EK_OK;
+}
+
+/* ---- Layers and blocks -------------------------------------------------------------------------------------- */
+
 static ek_status parse_layer(parser *p, word name)
 {
+    const place where = {p->now.line, name.text, p->now.line_number};
     int k = 0;
     while (k < EK_LAYER_KINDS && !is_word(name, ek_kinds[k].name))
         k++;
@@ -221,7 +360,51 @@ static ek_status parse_layer(parser *p, word name)
     }
     EK_TRY(parse_options(p, kind, &layer));
     ek_status status = ek_net_add(p->net, &layer);
-    return status ? locate(p, name.text, status) : EK_OK;
+    if (status)
+        return locate(p, name.text, status);
+    if (!ek_is_block(layer.kind))
+        return EK_OK;
+    return open_brace(p, layer.kind == EK_LAYER_CONCAT ? FRAME_CONCAT : FRAME_BODY, where, 1);
+}
+
+static ek_status parse_repeat(parser *p, word name)
+{
+    char text[SHOWN];
+    double times;
+    const place where = {p->now.line, name.text, p->now.line_number};
+    const word w = next_word(p);
+    if (!read_whole(w, &times) || times < 1 || times > EK_EXTENT_MAX)
+        return fail_at(p, w.text, "repeat must be 1 to %d times, found %s", EK_EXTENT_MAX, shown(w, text));
+    return open_brace(p, FRAME_REPEAT, where, (int)times);
+}
+
+static ek_status parse_branch(parser *p, word name)
+{
+    const place where = {p->now.line, name.text, p->now.line_number};
+    const ek_status status = ek_net_branch(p->net);
+    return status ? locate(p, name.text, status) : open_brace(p, FRAME_BRANCH, where, 1);
+}
+
+static ek_status parse_statement(parser *p, word name)
+{
+    char text[SHOWN];
+    if (is_word(name, "}"))
+        return close_brace(p, name.text);
+    if (is_word(name, "{"))
+        return fail_at(p, name.text,
+                       "expected a layer, found '{'; residual, shortcut, concat, branch and repeat have "
+                       "braces, on their own line");
+    if (is_word(name, "repeat"))
+        return parse_repeat(p, name);
+    const bool branch = is_word(name, "branch");
+    if (in_concat(p))
+        return branch ? parse_branch(p, name)
+                      : fail_at(p, name.text, "expected 'branch {' or '}' in a concat, found %s", shown(name, text));
+    if (branch)
+        return fail_at(p, name.text, "expected a layer, found 'branch'; branches stand in the braces of a concat");
+    if (is_word(name, "shortcut"))
+        return fail_at(p, name.text, "expected a layer, found 'shortcut'; it follows the '}' of a residual's body");
+    return parse_layer(p, name);
 }
 
 /* `input C H W`, the first statement, makes the net. */
@@ -252,9 +435,18 @@ static ek_status parse_input(parser *p)
 
 static ek_status parse_text(parser *p)
 {
+    static const char *const words[] = {
+        [FRAME_REPEAT] = "repeat", [FRAME_BODY] = "residual", [FRAME_SHORTCUT] = "residual",
+        [FRAME_CONCAT] = "concat", [FRAME_BRANCH] = "branch",
+    };
     EK_TRY(parse_input(p));
-    for (word name = next_statement(p); name.length > 0; name = next_statement(p))
-        EK_TRY(parse_layer(p, name));
+    word name = next_statement(p);
+    for (; name.length > 0; name = next_statement(p))
+        EK_TRY(parse_statement(p, name));
+    const frame *f = innermost(p);
+    if (f)
+        return fail_at(p, name.text, "expected '}' for the %s of line %jd, found the end of the text", words[f->kind],
+                       (intmax_t)f->word.line_number);
     return EK_OK;
 }
 
@@ -263,7 +455,7 @@ ek_status ek_net_read(ek_net **net, const char *text, const char *name)
     *net = NULL;
     if (!text)
         return ek_fail(EK_ERR_ARGUMENT, "ek_net_parse: text is NULL");
-    parser p = {.name = name ? name : "net", .line = text, .at = text, .line_number = 1};
+    parser p = {.name = name ? name : "net", .now = {.line = text, .at = text, .line_number = 1}};
     ek_status status = parse_text(&p);
     if (status)
         ek_net_free(p.net);

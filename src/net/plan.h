@@ -1,5 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * Compiling nets: from layers to the steps of op/program.h. */
+ * Compiling nets: from layers to the steps of op/program.h.
+ *
+ *   plan_stages.c    layers are gathered into stages, the nodes of a graph: what runs in one pass together
+ *   plan.c           forward, stage after stage; the whole
+ *   plan_backward.c  backward, the other way
+ *   plan_update.c    the optimiser's steps
+ *   plan_memory.c    where in a block's memory each value lives, and for how long
+ *   plan_fold.c      batch norms folded into weights, for prediction */
 #ifndef EK_NET_PLAN_H
 #define EK_NET_PLAN_H
 
@@ -17,7 +24,7 @@ typedef struct ek_plan_request {
     ek_plan_input input;
     bool loss;           /* losses and predictions against labels; else logits are stored. Training: true */
     int64_t max_samples; /* of a batch */
-    int threads;         /* of the backend: how many buffers by_thread and scratch need */
+    int threads;         /* of the backend: how many regions by_thread and scratch need */
     bool dry;            /* steps and sizes alone, to look at: there is no arena */
     /* Training: */
     int states;      /* arrays of the optimiser's state, ek_update_states */
@@ -35,48 +42,109 @@ ek_status ek_plan_new(ek_program **program, ek_net *net, const ek_plan_request *
  * ek_backend_prepare. */
 void ek_plan_refresh(ek_program *program, const ek_net *net);
 
-/* The net's layers gathered into stages, the shape in which programs are written. */
+/* ---- For the plan's own files ------------------------------------------------------------------------------- */
+
 typedef enum ek_stage_kind {
-    EK_STAGE_MAP, /* convolution or linear */
+    EK_STAGE_NONE,  /* taken into another */
+    EK_STAGE_INPUT, /* stage 0: the batch */
+    EK_STAGE_MAP,   /* convolution or linear */
     EK_STAGE_UNIT,
     EK_STAGE_POOL,
     EK_STAGE_LAYERNORM,
+    EK_STAGE_JOIN, /* a residual's sum, with the norm before and the activation behind it */
+    EK_STAGE_CONCAT,
 } ek_stage_kind;
+
+/* Where a value lives: part of a room. */
+typedef struct ek_value {
+    int room;     /* -1: nowhere */
+    size_t shift; /* floats from its beginning */
+} ek_value;
 
 typedef struct ek_stage {
     ek_stage_kind kind;
-    int layer;          /* first layer of it; of a unit its norm, if any */
-    ek_conv g;          /* MAP */
-    ek_unit u;          /* UNIT */
-    ek_pool2d pool;     /* POOL */
-    ek_batchnorm *norm; /* UNIT: NULL without, and where it is folded into the map before */
-    int folded;         /* MAP: layer of the batch norm folded into its weights, -1: none */
-    bool linear;        /* MAP of features: its weight gradient is taken over the whole batch at once */
-    bool grad_input;    /* training: the stage before needs its output's gradient */
-    bool grad_bias;     /* MAP: the bias has a gradient (it has none, exactly, before a batch's batch norm) */
-    int64_t in, out;    /* values of a sample */
-    ek_buffer x, y, dx; /* in, out, gradient of in */
-    ek_buffer activated;
-    bool keep;       /* UNIT: activated is kept for backward */
-    ek_buffer saved; /* LAYERNORM: mean and rstd */
-    ek_buffer parts; /* shares of weight gradients */
+    int layer;            /* first layer of it; of a unit or join its norm, if any */
+    int x, r;             /* stages whose outputs it reads; r: a join's shortcut, else -1 */
+    int source, sources;  /* CONCAT: it reads plan->sources[source..] */
+    ek_conv g;            /* MAP */
+    ek_unit u;            /* UNIT */
+    ek_join join;         /* JOIN */
+    ek_pool2d pool;       /* POOL */
+    ek_batchnorm *norm;   /* UNIT, JOIN: NULL without, and where it is folded into the map before */
+    int folded;           /* MAP: layer of the batch norm folded into its weights, -1: none */
+    bool linear;          /* MAP of features: its weight gradient is taken over the whole batch at once */
+    bool wanted;          /* training: the gradient of y is needed */
+    bool grad_bias;       /* MAP: the bias has a gradient (it has none, exactly, before a batch's batch norm) */
+    bool keep;            /* UNIT: the activation is read by backward */
+    int64_t in, out;      /* values of a sample */
+    int consumers;        /* stages that read y, the loss counted */
+    int concat;           /* the concat that alone reads y, where y is written in its place; -1: none */
+    int64_t concat_at;    /* values before it there */
+    ek_value y;           /* out */
+    int uses;             /* stages and backwards still to come that read y */
+    ek_value gradient[2]; /* of y: up to two addends, */
+    int gradients;        /* so many there are */
+    ek_value activated;   /* UNIT with pooling: kept for backward */
+    ek_value saved;       /* LAYERNORM: mean and rstd */
+    ek_value parts;       /* a block's share of the weights' gradient; of a linear stage dy, until it is taken */
     size_t packed, packed_backward, rows, weight_at, bias_at;
 } ek_stage;
 
-/* For plan_backward.c: what a plan in the making holds. */
+/* A piece of every block's region, counted by who holds it. */
+typedef struct ek_room {
+    size_t offset, size;
+    int holders;
+} ek_room;
+
 typedef struct ek_plan {
     const ek_net *net;
     const ek_plan_request *request;
     ek_program *program;
     ek_stage *stages;
     int stage_count;
-    ek_buffer scratch; /* per thread */
+    int *sources;
+    int source_count;
+    int *stage_of;  /* by layer: whose y is its output */
+    int *consumers; /* by layer: layers and blocks that read its output */
+    ek_room *rooms;
+    int room_count, room_capacity;
+    ek_room *gaps; /* free pieces of the region, by offset; none touch */
+    int gap_count, gap_capacity;
+    size_t region; /* floats of a block's region so far */
+    int *pending;  /* stages whose weight gradients are to be added up */
+    int pending_count;
+    size_t pending_floats;
+    ek_step spare; /* what ek_plan_add hands out without memory */
+    bool failed;   /* out of memory, in a call without a status */
 } ek_plan;
 
-ek_step *ek_plan_add(ek_plan *plan, ek_step_kind kind, ek_scope scope, int layer); /* NULL: out of memory */
-size_t ek_plan_room(ek_plan *plan, size_t floats);                                 /* in the arena; an offset */
-ek_buffer ek_plan_buffer(ek_plan *plan, int64_t values);                           /* a sample's values, blocked */
+void ek_plan_gather(ek_plan *plan);
 ek_status ek_plan_backward(ek_plan *plan);
 ek_status ek_plan_update(ek_plan *plan); /* the last steps: clipping, commit, optimiser; with its state */
+
+/* The next step; after a failed allocation one that is thrown away, and plan->failed says so at the end. */
+ek_step *ek_plan_add(ek_plan *plan, ek_step_kind kind, ek_scope scope, int layer);
+
+bool ek_plan_uses_batch(const ek_plan *plan, const ek_layer *batchnorm);
+const float *ek_plan_tensor(const ek_plan *plan, int tensor); /* NULL for -1 */
+
+/* Floats that live as long as the program: an offset in the arena. */
+size_t ek_plan_fixed(ek_plan *plan, size_t floats);
+/* A thread's working memory, at least so much (ek_program.scratch_at). */
+void ek_plan_scratch(ek_plan *plan, size_t floats);
+
+/* Room for `values` of each of a block's samples, or for `floats`, with one holder. Steps follow each other on a block,
+ * whoever runs them, so a room that has no holder any more can be given to what later steps write. */
+ek_value ek_plan_values(ek_plan *plan, int64_t values);
+ek_value ek_plan_floats(ek_plan *plan, size_t floats);
+void ek_plan_hold(ek_plan *plan, ek_value value);
+void ek_plan_drop(ek_plan *plan, ek_value value);
+bool ek_plan_alone(const ek_plan *plan, ek_value value); /* it has one holder */
+ek_buffer ek_plan_buffer(const ek_plan *plan, ek_value value);
+
+/* One of the uses of stage `s`'s output is over. */
+void ek_plan_used(ek_plan *plan, int s);
+/* At its last use, the output's memory, unless someone else holds it. */
+bool ek_plan_last(const ek_plan *plan, int s);
 
 #endif

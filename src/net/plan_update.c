@@ -58,24 +58,20 @@ static ek_status alloc_update(ek_plan *plan)
     return p->states ? EK_OK : EK_ERR_MEMORY;
 }
 
-static ek_status add_on_spans(ek_plan *plan, ek_step_kind kind)
+static void add_on_spans(ek_plan *plan, ek_step_kind kind)
 {
     ek_step *step = ek_plan_add(plan, kind, EK_PER_ITEM, -1);
-    if (!step)
-        return EK_ERR_MEMORY;
     step->items = plan->program->span_count;
     step->u.update.value = plan->net->values;
-    return EK_OK;
 }
 
 ek_status ek_plan_update(ek_plan *plan)
 {
     EK_TRY(alloc_update(plan));
-    if (!ek_plan_add(plan, EK_STEP_CHECK, EK_ONCE, -1))
-        return EK_ERR_MEMORY;
+    ek_plan_add(plan, EK_STEP_CHECK, EK_ONCE, -1);
     if (plan->request->clips)
-        EK_TRY(add_on_spans(plan, EK_STEP_SQUARES));
-    if (!ek_plan_add(plan, EK_STEP_COMMIT, EK_ONCE, -1))
-        return EK_ERR_MEMORY;
-    return add_on_spans(plan, EK_STEP_UPDATE);
+        add_on_spans(plan, EK_STEP_SQUARES);
+    ek_plan_add(plan, EK_STEP_COMMIT, EK_ONCE, -1);
+    add_on_spans(plan, EK_STEP_UPDATE);
+    return EK_OK;
 }

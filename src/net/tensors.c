@@ -8,10 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum {
-    NAME_SIZE = 32, /* "99999.num_batches_tracked" and some */
-    ALIGNMENT = 16  /* floats in 64 bytes */
-};
+enum { ALIGNMENT = 16 }; /* floats in 64 bytes */
 
 /* ---- What tensors a layer has ------------------------------------------------------------------------------- */
 
@@ -100,6 +97,8 @@ int ek_layer_tensors(const ek_layer *layer, ek_tensor tensors[EK_LAYER_TENSORS_M
     case EK_LAYER_AVGPOOL2D:
     case EK_LAYER_GLOBALAVGPOOL:
     case EK_LAYER_FLATTEN:
+    case EK_LAYER_RESIDUAL:
+    case EK_LAYER_CONCAT:
         break;
     }
     for (int i = 0; i < count; i++)
@@ -161,28 +160,36 @@ static size_t padded_count(const ek_tensor *tensor)
     return ((size_t)tensor->count + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
-static void measure(const ek_net *net, size_t *tensors, size_t *values, size_t *counters)
+/* Bytes of a tensor's name, "3.body.0.weight" and the end. */
+static size_t name_size(const ek_layer *layer, ek_role role)
 {
-    *tensors = *values = *counters = 0;
+    return strlen(layer->path) + 1 + strlen(name_of_role(role)) + 1;
+}
+
+static void measure(const ek_net *net, size_t *tensors, size_t *names, size_t *values, size_t *counters)
+{
+    *tensors = *names = *values = *counters = 0;
     for (int l = 0; l < net->layer_count; l++) {
         ek_tensor of_layer[EK_LAYER_TENSORS_MAX];
         int count = ek_layer_tensors(&net->layers[l], of_layer);
         *tensors += (size_t)count;
         for (int i = 0; i < count; i++) {
             bool counter = of_layer[i].role == EK_ROLE_NUM_BATCHES;
+            *names += name_size(&net->layers[l], of_layer[i].role);
             *counters += counter;
             *values += counter ? 0 : padded_count(&of_layer[i]); /* at most 2^30 * 2 * EK_LAYERS_MAX: no overflow */
         }
     }
 }
 
-/* Row `row` of the table, for a tensor of layer l; values and counters are taken from *value and *counter on. */
-static void fill_row(ek_net *net, int l, int row, float **value, int64_t **counter)
+/* Row `row` of the table, for a tensor of layer l; name, values and counter are taken from the pointers on. */
+static void fill_row(ek_net *net, int l, int row, char **name, float **value, int64_t **counter)
 {
     ek_tensor *tensor = &net->tensors[row];
-    char *name = net->names + (size_t)row * NAME_SIZE;
-    snprintf(name, NAME_SIZE, "%d.%s", l, name_of_role(tensor->role));
-    tensor->name = name;
+    const size_t size = name_size(&net->layers[l], tensor->role);
+    snprintf(*name, size, "%s.%s", net->layers[l].path, name_of_role(tensor->role));
+    tensor->name = *name;
+    *name += size;
     tensor->layer = l;
     *row_of_role(&net->layers[l], tensor->role) = row;
     if (tensor->role == EK_ROLE_NUM_BATCHES) {
@@ -198,6 +205,7 @@ static void fill_row(ek_net *net, int l, int row, float **value, int64_t **count
 
 static void fill_table(ek_net *net)
 {
+    char *name = net->names;
     float *value = net->values;
     int64_t *counter = net->counters;
     for (int l = 0; l < net->layer_count; l++) {
@@ -205,18 +213,18 @@ static void fill_table(ek_net *net)
         int count = ek_layer_tensors(&net->layers[l], tensors);
         for (int i = 0; i < count; i++) {
             net->tensors[net->tensor_count] = tensors[i];
-            fill_row(net, l, net->tensor_count++, &value, &counter);
+            fill_row(net, l, net->tensor_count++, &name, &value, &counter);
         }
     }
 }
 
 static ek_status lay_out(ek_net *net)
 {
-    size_t tensors, values, counters;
-    measure(net, &tensors, &values, &counters);
+    size_t tensors, names, values, counters;
+    measure(net, &tensors, &names, &values, &counters);
     net->value_count = values;
     net->tensors = ek_calloc(tensors, sizeof *net->tensors);
-    net->names = net->tensors ? ek_calloc(tensors, NAME_SIZE) : NULL;
+    net->names = net->tensors ? ek_calloc(names, 1) : NULL;
     net->counters = net->names ? ek_calloc(counters, sizeof *net->counters) : NULL;
     net->values = net->counters ? ek_block_alloc(values * sizeof(float)) : NULL;
     if (net->values) {
@@ -240,6 +248,7 @@ ek_status ek_net_finish(ek_net *net)
         return EK_OK;
     if (net->layer_count == 0)
         return ek_fail(EK_ERR_STATE, "the net has no layers; add some before using it");
+    EK_TRY(ek_net_check_ended(net));
     EK_TRY(lay_out(net));
     return ek_net_init(net, EK_INIT_XAVIER, 0);
 }

@@ -54,24 +54,94 @@ char *ek_layer_text(const ek_layer *layer)
     return ek_strdup(line);
 }
 
+/* ---- The whole ---------------------------------------------------------------------------------------------- */
+
+/* Writes, or without room counts. */
+typedef struct writer {
+    const ek_net *net;
+    char *text;
+    size_t length;
+    int next; /* layer */
+} writer;
+
+static void put(writer *w, const char *text)
+{
+    const size_t length = strlen(text);
+    if (w->text)
+        memcpy(w->text + w->length, text, length);
+    w->length += length;
+}
+
+static void indent(writer *w, int depth)
+{
+    for (int i = 0; i < depth; i++)
+        put(w, "    ");
+}
+
+static void put_layer(writer *w, int depth);
+
+/* The layers of a part in braces; the last line has no end. */
+static void put_part(writer *w, int block, int part, int depth)
+{
+    const ek_layer *layers = w->net->layers;
+    put(w, " {\n");
+    while (w->next < layers[block].end && layers[w->next].part == part)
+        put_layer(w, depth + 1);
+    indent(w, depth);
+    put(w, "}");
+}
+
+static void put_concat(writer *w, int block, int depth)
+{
+    put(w, " {\n");
+    for (int part = 0; part < w->net->layers[block].parts; part++) {
+        indent(w, depth + 1);
+        put(w, "branch");
+        put_part(w, block, part, depth + 1);
+        put(w, "\n");
+    }
+    indent(w, depth);
+    put(w, "}");
+}
+
+/* The next layer with all that is in it: recursion ends at EK_DEPTH_MAX. */
+static void put_layer(writer *w, int depth)
+{
+    const int i = w->next++;
+    const ek_layer *layer = &w->net->layers[i];
+    indent(w, depth);
+    put(w, layer->text);
+    if (layer->kind == EK_LAYER_CONCAT)
+        put_concat(w, i, depth);
+    if (layer->kind == EK_LAYER_RESIDUAL) {
+        put_part(w, i, 0, depth);
+        if (layer->parts == 2) {
+            put(w, " shortcut");
+            put_part(w, i, 1, depth);
+        }
+    }
+    put(w, "\n");
+}
+
+static void put_net(writer *w)
+{
+    char input[64];
+    const ek_dims in = w->net->input;
+    snprintf(input, sizeof input, "input %d %d %d\n", in.c, in.h, in.w);
+    put(w, input);
+    while (w->next < w->net->layer_count)
+        put_layer(w, 0);
+}
+
 char *ek_net_text(const ek_net *net)
 {
-    if (ek_net_check(net))
+    if (ek_net_check(net) || ek_net_check_ended(net))
         return NULL;
-    char input[64];
-    size_t size = (size_t)snprintf(input, sizeof input, "input %d %d %d\n", net->input.c, net->input.h, net->input.w);
-    size_t end = size;
-    for (int i = 0; i < net->layer_count; i++)
-        size += strlen(net->layers[i].text) + 1;
-    char *text = ek_calloc(size + 1, 1);
-    if (!text)
-        return NULL;
-    memcpy(text, input, end);
-    for (int i = 0; i < net->layer_count; i++) {
-        size_t length = strlen(net->layers[i].text);
-        memcpy(text + end, net->layers[i].text, length);
-        text[end + length] = '\n';
-        end += length + 1;
-    }
+    writer count = {.net = net};
+    put_net(&count);
+    char *text = ek_calloc(count.length + 1, 1);
+    writer w = {.net = net, .text = text};
+    if (text)
+        put_net(&w);
     return text;
 }

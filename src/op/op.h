@@ -84,6 +84,26 @@ typedef struct ek_norm_gradient {
     float scale, offset, slope; /* gamma*rstd, gamma*rstd*dbeta/M, gamma*rstd*rstd*dgamma/M; 0, 0 with moving ones */
 } ek_norm_gradient;
 
+/* A join: the sum that ends a residual, with the batch norm before and the activation behind it in one pass.
+ *   z = norm(x) + shortcut(r)    y = activation(z)
+ * norm as in a unit; it may be absent (norm false), and so may the activation. The shortcut takes every stride-th row
+ * and column of r [RC,RH,RW] and zeros for the channels from RC on:
+ *   shortcut(r)[c,h,w] = r[c, h*stride, w*stride] for c < RC, else 0
+ * H = (RH + stride - 1)/stride, likewise W; with stride 1 and RC = C r is handed on as it is. Backward, from dy and,
+ * where y has two readers, a second addend `more`: dz = activation'(y)*(dy + more), a unit's sums for the norm, and
+ *   dr[c,h,w] = dz[c, h/stride, w/stride] where stride divides h and w, else 0. */
+typedef struct ek_join {
+    int c, h, w;
+    bool norm;
+    ek_activation activation;
+    int stride, rc, rh, rw;
+} ek_join;
+
+static inline bool ek_join_is_plain(const ek_join *j)
+{
+    return j->stride == 1 && j->rc == j->c;
+}
+
 /* Pooling: windows of kernel_h x kernel_w every stride_h, stride_w, the first of them padding_h above and padding_w
  * left of the image; what does not fill a window is left out. P = (H + 2*padding_h - kernel_h)/stride_h + 1,
  * likewise Q.

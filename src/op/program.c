@@ -12,6 +12,7 @@ void ek_program_free(ek_program *program)
     for (int i = 0; i < program->norm_count; i++)
         ek_batchnorm_free(&program->norms[i]);
     ek_free(program->norms);
+    ek_free(program->paths);
     ek_block_free(program->arena);
     ek_block_free(program->gradients);
     ek_block_free(program->states);
@@ -32,6 +33,8 @@ static const char *const names[] = {
     [EK_STEP_UNIT] = "unit",
     [EK_STEP_POOL] = "pool",
     [EK_STEP_LAYERNORM] = "layernorm",
+    [EK_STEP_JOIN] = "join",
+    [EK_STEP_COPY] = "copy",
     [EK_STEP_ROWS] = "rows",
     [EK_STEP_LOSS] = "loss",
     [EK_STEP_STORE] = "store",
@@ -46,9 +49,14 @@ static const char *const names[] = {
     [EK_STEP_LAYERNORM_BACKWARD] = "layernorm_backward",
     [EK_STEP_CHECK] = "check",
     [EK_STEP_SQUARES] = "squares",
+    [EK_STEP_JOIN_SUMS] = "join_sums",
+    [EK_STEP_SHORTCUT_BACKWARD] = "shortcut_backward",
+    [EK_STEP_ADD] = "add",
     [EK_STEP_COMMIT] = "commit",
     [EK_STEP_UPDATE] = "update",
 };
+
+static const char *const activations[] = {[EK_IDENTITY] = "", [EK_SIGMOID] = ", sigmoid", [EK_RELU] = ", relu"};
 
 void ek_program_describe(const ek_program *program, int i, char *line, size_t size)
 {
@@ -61,6 +69,7 @@ void ek_program_describe(const ek_program *program, int i, char *line, size_t si
         return;
     line += n;
     size -= (size_t)n;
+    const char *path = s->layer >= 0 ? program->paths[s->layer] : "";
     switch (s->kind) {
     case EK_STEP_PACK_FORWARD:
     case EK_STEP_PACK_BACKWARD:
@@ -68,7 +77,7 @@ void ek_program_describe(const ek_program *program, int i, char *line, size_t si
     case EK_STEP_MAP_BACKWARD:
     case EK_STEP_WEIGHT_PARTS: {
         const ek_conv *g = &s->u.map.g;
-        snprintf(line, size, " layer %d: %dx%dx%d -> %dx%dx%d, kernel %dx%d", s->layer, g->c, g->h, g->w, g->k, g->p,
+        snprintf(line, size, " layer %s: %dx%dx%d -> %dx%dx%d, kernel %dx%d", path, g->c, g->h, g->w, g->k, g->p,
                  g->q, g->r, g->s);
         break;
     }
@@ -76,17 +85,23 @@ void ek_program_describe(const ek_program *program, int i, char *line, size_t si
     case EK_STEP_UNIT_SUMS:
     case EK_STEP_UNIT_BACKWARD: {
         const ek_unit *u = &s->u.unit.u;
-        static const char *const activations[] = {
-            [EK_IDENTITY] = "", [EK_SIGMOID] = ", sigmoid", [EK_RELU] = ", relu"};
-        snprintf(line, size, " layer %d: %dx%dx%d%s%s%s", s->layer, u->c, u->h, u->w, u->norm ? ", norm" : "",
+        snprintf(line, size, " layer %s: %dx%dx%d%s%s%s", path, u->c, u->h, u->w, u->norm ? ", norm" : "",
                  activations[u->activation],
                  u->pool == 1 ? ""
                  : u->maximum ? ", max pool"
                               : ", pool");
         break;
     }
+    case EK_STEP_JOIN:
+    case EK_STEP_JOIN_SUMS:
+    case EK_STEP_SHORTCUT_BACKWARD: {
+        const ek_join *j = &s->u.join.g;
+        snprintf(line, size, " layer %s: %dx%dx%d%s%s%s", path, j->c, j->h, j->w, j->norm ? ", norm" : "",
+                 activations[j->activation], ek_join_is_plain(j) ? "" : ", padded shortcut");
+        break;
+    }
     default:
         if (s->layer >= 0)
-            snprintf(line, size, " layer %d", s->layer);
+            snprintf(line, size, " layer %s", path);
     }
 }

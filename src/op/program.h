@@ -22,9 +22,10 @@
 
 #include <stddef.h>
 
-/* A place in the arena: floats from its beginning, and from block to block. */
+/* A place in a region of the arena, of which every block (or thread, where by_thread) has one; the regions are alike.
+ * Places whose values are not needed at the same time may share memory. Size 0: none. */
 typedef struct ek_buffer {
-    size_t offset, stride;
+    size_t offset, size; /* in floats */
 } ek_buffer;
 
 typedef enum ek_scope {
@@ -44,6 +45,8 @@ typedef enum ek_step_kind {
     EK_STEP_UNIT,               /* unit: x to activated and y */
     EK_STEP_POOL,               /* pool: x to y */
     EK_STEP_LAYERNORM,          /* layernorm: x to y and saved */
+    EK_STEP_JOIN,               /* join: x and r to y */
+    EK_STEP_COPY,               /* pass: x to y */
     EK_STEP_ROWS,               /* rows: features x to rows */
     EK_STEP_LOSS,               /* pass: logits x to losses, predictions and, in training, dx */
     EK_STEP_STORE,              /* pass: x to the caller's logits */
@@ -56,6 +59,9 @@ typedef enum ek_step_kind {
     EK_STEP_UNIT_BACKWARD,      /* unit: dy to dx */
     EK_STEP_POOL_BACKWARD,      /* pool: dy to dx; of maxima with x */
     EK_STEP_LAYERNORM_BACKWARD, /* layernorm: dy to dx and parts */
+    EK_STEP_JOIN_SUMS,          /* join: dy and more to dz, which is dx here; with a norm a block's sums */
+    EK_STEP_SHORTCUT_BACKWARD,  /* join: dy to dx, through a shortcut that is not plain */
+    EK_STEP_ADD,                /* pass: dx = dy + more */
     EK_STEP_CHECK,              /* whether the loss and every gradient are finite */
     EK_STEP_SQUARES,            /* update: sums of the gradients' squares, for clipping */
     EK_STEP_COMMIT,             /* clipping's scale and norms' moving statistics, unless something was not finite */
@@ -67,7 +73,7 @@ typedef struct ek_step {
     ek_scope scope;
     int layer; /* index in the net, -1: none */
     int items; /* of EK_PER_ITEM */
-    ek_buffer x, y, dy, dx;
+    ek_buffer x, r, y, dy, more, dx;
     union {
         struct {
             ek_conv g;
@@ -75,8 +81,7 @@ typedef struct ek_step {
             size_t packed, weight_at, bias_at;
             int folded; /* layer of the batch norm folded in, -1: none */
             bool has_bias;
-            ek_buffer parts;   /* WEIGHT_PARTS: per block, weights then biases */
-            ek_buffer scratch; /* per thread */
+            ek_buffer parts; /* WEIGHT_PARTS: per block, weights then biases; works in the thread's scratch */
         } map;
         struct {
             ek_unit u;
@@ -84,6 +89,10 @@ typedef struct ek_step {
             bool keep;          /* activated is written, and read back */
             ek_buffer activated;
         } unit;
+        struct {
+            ek_join g;
+            ek_batchnorm *norm; /* NULL without */
+        } join;
         struct {
             ek_batchnorm *norm;
         } norm;
@@ -95,7 +104,7 @@ typedef struct ek_step {
             float eps;
             const float *gamma, *beta;
             ek_buffer saved; /* mean [16], rstd [16] */
-            ek_buffer parts; /* dgamma [m], dbeta [m]; stride 0: none */
+            ek_buffer parts; /* dgamma [m], dbeta [m]; size 0: none */
         } layernorm;
         struct {
             int features, outputs;
@@ -133,8 +142,10 @@ typedef struct ek_program {
     bool by_thread; /* buffers are a thread's, reused for block after block (prediction); else a block's own */
     int64_t max_samples;
     float *arena;
-    size_t arena_size; /* floats */
-    float *gradients;  /* training: of the net's values, same layout */
+    size_t arena_size;                 /* floats: first what the program keeps, then scratch and regions */
+    size_t scratch_at, scratch_stride; /* each thread's working memory */
+    size_t region_at, region_stride;   /* each block's or thread's region */
+    float *gradients;                  /* training: of the net's values, same layout */
     size_t gradient_count;
     float *states; /* training: the optimiser's, `state_count` arrays of gradient_count, zeros at first */
     int state_count;
@@ -143,6 +154,7 @@ typedef struct ek_program {
     int span_count;
     ek_batchnorm *norms;
     int norm_count;
+    const char **paths; /* of the net's layers, by ek_step.layer, for messages; the net's */
 } ek_program;
 
 /* One batch for a program: what goes in, and where the results go. Arrays of `samples` entries. */

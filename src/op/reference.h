@@ -39,6 +39,13 @@ void ek_reference_unit(const ek_unit *u, int64_t n, const ek_reference_norm *nor
 void ek_reference_unit_backward(const ek_unit *u, int64_t n, const ek_reference_norm *norm, const double *x,
                                 const double *a, const double *dy, double *dx, double *dgamma, double *dbeta);
 
+/* A join: x and y [N,C,H,W], r [N,RC,RH,RW]. Backward: dz from y as forward wrote it and dy, the sum of its addends;
+ * dr from dz. */
+void ek_reference_join(const ek_join *j, int64_t n, const ek_reference_norm *norm, const double *x, const double *r,
+                       double *y);
+void ek_reference_join_backward(const ek_join *j, int64_t n, const double *y, const double *dy, double *dz,
+                                double *dr);
+
 /* The loss of one sample's logits [K], and its gradient times weight; the second with label smoothing. */
 double ek_reference_cross_entropy(int k, const double *logits, int label, double weight, double *dlogits);
 double ek_reference_smoothed_cross_entropy(int k, const double *logits, int label, double smoothing, double weight,

@@ -69,7 +69,7 @@ static ek_status check_batch_norms(const trainer *t)
         if (l->kind != EK_LAYER_BATCHNORM || (int64_t)l->in.h * l->in.w > 1 ||
             (l->o.batchnorm.use_moving && l->o.batchnorm.hold_moving))
             continue;
-        char label[64];
+        char label[EK_LABEL_SIZE];
         if (t->o.batch_size == 1)
             return ek_fail(EK_ERR_SHAPE,
                            "%s: with batches of one sample it sees one value per channel, which has no "

@@ -135,7 +135,7 @@ passes "inspect --layer" "^channel +gamma +beta +moving mean +moving variance$" 
 same "a row for each of six channels" 6 "$(grep -Ec '^ +[0-5]( +-?[0-9][0-9.e-]*){4}$' out)"
 passes "inspect --layer of weights" "^    0  weight +150 " "$EVENKEEL" inspect model.safetensors --layer 0
 passes "inspect --layer without parameters" "^layer 2: sigmoid" "$EVENKEEL" inspect model.safetensors --layer 2
-fails "no such layer" 1 "has layers 0 to 15$" "$EVENKEEL" inspect model.safetensors --layer 16
+fails "no such layer" 1 "has no layer 16; the last is 15$" "$EVENKEEL" inspect model.safetensors --layer 16
 passes "inspect --plan" "^training, batches of 32$" "$EVENKEEL" inspect model.safetensors --plan 32
 same "which tells the memory in the end" 1 "$(tail -n 1 out | grep -Ec '[0-9] MiB')"
 fails "a plan of no images" 2 "^evenkeel inspect: --plan" "$EVENKEEL" inspect model.safetensors --plan 0

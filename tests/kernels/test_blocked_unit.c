@@ -169,6 +169,11 @@ static void check_unit_backward(const ek_kernels *set, const unit_data *d, const
         memcpy(place, d->dy, bytes);
         set->blocked.unit_backward(u, u->norm ? g : NULL, x, kept, place, d->live, place);
         compare_bits(set->name, "dx in the place of dy", bytes, place, dx);
+        if (x) {
+            memcpy(place, x, bytes);
+            set->blocked.unit_backward(u, g, place, kept, d->dy, d->live, place);
+            compare_bits(set->name, "dx in the place of x", bytes, place, dx);
+        }
     }
 }
 
@@ -190,6 +195,11 @@ static void check_unit(ek_unit u, int live, float offset, float scale)
         float *alone = floats(d.out * LANES);
         kernel->unit_forward(&u, d.norm, d.x, NULL, alone);
         compare_bits(set, "y when a is not kept", y.size, alone, y.of[i]);
+        if (u.pool == 1) {
+            memcpy(alone, d.x, y.size);
+            kernel->unit_forward(&u, d.norm, alone, NULL, alone);
+            compare_bits(set, "y in the place of x", y.size, alone, y.of[i]);
+        }
         check_unit_backward(sets[i], &d, a.of[i], sums.of[i], dx.of[i]);
     }
     check_sets_agree("a", a);

@@ -37,14 +37,24 @@ typedef struct ek_blocked_kernels {
     /* Mean and sum of squared deviations from it of each channel over the first `live` samples. */
     void (*channel_stats)(int c, int hw, const float *x, int live, double *mean, double *deviations);
 
-    /* x to y; `activated` takes a, what backward needs of the activation, unless NULL. norm: [C], NULL without. */
+    /* x to y, which may be x when pool is 1; `activated` takes a, what backward needs of the activation, unless NULL.
+     * norm: [C], NULL without. */
     void (*unit_forward)(const ek_unit *u, const ek_norm_channel *norm, const float *x, float *activated, float *y);
     /* The sums behind dgamma and dbeta, over the first `live` samples: sums [C]. */
     void (*unit_sums)(const ek_unit *u, const ek_norm_gradient *norm, const float *x, const float *activated,
                       const float *dy, int live, ek_norm_sums *sums);
-    /* dx; may be `activated` or, when pool is 1, dy. x may be NULL without norm. Dead lanes get 0. */
+    /* dx; may be `activated` or, when pool is 1, dy or x. x may be NULL without norm. Dead lanes get 0. */
     void (*unit_backward)(const ek_unit *u, const ek_norm_gradient *norm, const float *x, const float *activated,
                           const float *dy, int live, float *dx);
+
+    /* A residual's sum. y may be x, and r where the shortcut is plain. norm: [C], NULL without. */
+    void (*join_forward)(const ek_join *j, const ek_norm_channel *norm, const float *x, const float *r, float *y);
+    /* dz, which may be dy, more or y; more may be NULL, y without an activation. With a norm its sums [C] over the
+     * first `live` samples; without, norm, x and sums are NULL. The norm's dx is unit_backward's from dz. */
+    void (*join_sums)(const ek_join *j, const ek_norm_gradient *norm, const float *x, const float *y, const float *dy,
+                      const float *more, int live, float *dz, ek_norm_sums *sums);
+    /* dz [C][H][W][16] to dr [RC][RH][RW][16]. */
+    void (*shortcut_backward)(const ek_join *j, const float *dz, float *dr);
 
     void (*avgpool_forward)(const ek_pool2d *g, const float *x, float *y);
     void (*avgpool_backward)(const ek_pool2d *g, const float *dy, float *dx);
@@ -66,6 +76,9 @@ typedef struct ek_blocked_kernels {
     /* Bytes of up to sixteen images (`live` of them; each `size` long) to [size][16] floats: byte/255, normalised as
      * op/input.h says unless `normal` is NULL; size is a multiple of its channels. Dead lanes repeat the first. */
     void (*gather)(const uint8_t *const *images, int live, int64_t size, const ek_normal *normal, float *x);
+
+    /* sum = a + b; sum may be either. count is a multiple of 16. */
+    void (*add)(size_t count, const float *a, const float *b, float *sum);
 
     /* op/optimizer.h. decays: update->decay applies. buffer: NULL without momentum. `adam` is AdamW too. */
     void (*sgd)(size_t count, const ek_update *update, bool decays, float scale, const float *gradient, float *buffer,

@@ -10,6 +10,7 @@ void EK_KERNEL(fill_conv)(ek_blocked_kernels *table);
 void EK_KERNEL(fill_conv_weight)(ek_blocked_kernels *table);
 void EK_KERNEL(fill_unit)(ek_blocked_kernels *table);
 void EK_KERNEL(fill_pool)(ek_blocked_kernels *table);
+void EK_KERNEL(fill_join)(ek_blocked_kernels *table);
 void EK_KERNEL(fill_layer)(ek_blocked_kernels *table);
 void EK_KERNEL(fill_optimizer)(ek_blocked_kernels *table);
 void EK_KERNEL(fill_plain_sums)(ek_plain_kernels *table);
@@ -23,6 +24,7 @@ void EK_KERNEL(fill_kernels)(ek_kernels *table)
     EK_KERNEL(fill_conv_weight)(&table->blocked);
     EK_KERNEL(fill_unit)(&table->blocked);
     EK_KERNEL(fill_pool)(&table->blocked);
+    EK_KERNEL(fill_join)(&table->blocked);
     EK_KERNEL(fill_layer)(&table->blocked);
     EK_KERNEL(fill_optimizer)(&table->blocked);
     EK_KERNEL(fill_plain_sums)(&table->plain);

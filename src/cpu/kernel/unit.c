@@ -5,6 +5,7 @@
  *
  * Each function's text takes what of the unit is common as constants; FOR_SHAPES chooses the instance.
  */
+#include "cpu/kernel/activation.h"
 #include "cpu/kernel/blocked.h"
 #include "cpu/kernel/name.h"
 #include "cpu/kernel/simd.h"
@@ -17,33 +18,6 @@ typedef struct channel {
 EK_INLINE ek_v16 centred(ek_v16 x, ek_v16 mean, ek_v16 mean_low)
 {
     return ek_sub(ek_sub(x, mean), mean_low);
-}
-
-EK_INLINE ek_v16 activate(const ek_activation activation, ek_v16 z)
-{
-    switch (activation) {
-    case EK_SIGMOID:
-        return ek_logistic(z);
-    case EK_RELU:
-        return ek_max(ek_zero(), z);
-    case EK_IDENTITY:
-        break;
-    }
-    return z;
-}
-
-/* f'(z) by a = f(z), times da. */
-EK_INLINE ek_v16 activation_gradient(const ek_activation activation, ek_v16 a, ek_v16 da)
-{
-    switch (activation) {
-    case EK_SIGMOID:
-        return ek_mul(da, ek_fnma(a, a, a));
-    case EK_RELU:
-        return ek_above(a, ek_zero(), da, ek_zero());
-    case EK_IDENTITY:
-        break;
-    }
-    return da;
 }
 
 /* What a pass takes as constants. */
@@ -99,7 +73,7 @@ EK_INLINE void forward_plane(const bool norm, const shape s, const ek_unit *u, c
                     ek_v16 z = ek_load(x + at);
                     if (norm)
                         z = ek_fma(centred(z, c.mean, c.mean_low), c.scale, c.shift);
-                    const ek_v16 a = activate(s.activation, z);
+                    const ek_v16 a = ek_activate(s.activation, z);
                     if (activated)
                         ek_store(activated + at, a);
                     pooled = i + j == 0 ? a : s.maximum ? ek_larger(a, pooled) : ek_add(pooled, a);
@@ -167,7 +141,7 @@ EK_INLINE ek_v16 dz_at(const shape s, const float *activated, size_t at, window 
     if (s.activation == EK_IDENTITY)
         return in->da;
     const ek_v16 a = ek_load(activated + at);
-    return activation_gradient(s.activation, a, s.maximum ? ek_take_at_maximum(in->maximum, a, &in->da) : in->da);
+    return ek_activation_gradient(s.activation, a, s.maximum ? ek_take_at_maximum(in->maximum, a, &in->da) : in->da);
 }
 
 /* The sum of the live lanes in double. */

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT
+ * The nets whose programs are compared with the scalar reference, and whose reference with finite differences. */
+#ifndef EK_TESTS_GRADIENT_NETS_H
+#define EK_TESTS_GRADIENT_NETS_H
+
+/* Every kind of layer with every option, in the neighbourhoods that plans treat differently. */
+static const char *const nets[] = {
+    /* the book's pattern; a pool that fits a unit, and ones that do not */
+    "input 2 8 6\nconv2d 5 kernel=3 padding=1\nbatchnorm\nsigmoid\navgpool 2\nflatten\nlinear 7\n"
+    "batchnorm\nsigmoid\n"
+    "linear 4\n",
+    "input 1 9 7\nconv2d 3 kernel=5 padding=2 stride=2\nbatchnorm affine=no\nsigmoid\navgpool 3 stride=2\nflatten\n"
+    "linear 3\n",
+    "input 1 7 7\nconv2d 4 kernel=2\nsigmoid\navgpool 3\nconv2d 3 kernel=2\nsigmoid\nflatten\nlinear 5\n",
+    "input 1 7 8\nconv2d 2 kernel=3 padding=1\nsigmoid\navgpool 2\nflatten\nlinear 3\n",
+    "input 1 8 7\nconv2d 2 kernel=3 padding=1\nbatchnorm\navgpool 3\nflatten\nlinear 3\n",
+    "input 1 8 7\nconv2d 2 kernel=3 padding=1\nbatchnorm\nsigmoid\navgpool 2\nflatten\nlinear 3\n",
+    "input 3 7 5\navgpool 2 stride=1\nconv2d 2 kernel=3\nbatchnorm\navgpool 2\nflatten\nlinear 3\n",
+    /* without norm, without bias, with strides, deeper padding */
+    "input 1 12 12\nconv2d 6 kernel=5 padding=2\nsigmoid\navgpool 2\nconv2d 5 kernel=3\nsigmoid\n"
+    "avgpool 2\nflatten\n"
+    "linear 9\nsigmoid\nlinear 4\n",
+    "input 2 7 9\nconv2d 3 kernel=3 stride=3 bias=no\nconv2d 4 kernel=2 padding=2 stride=2\nsigmoid\nflatten\n"
+    "linear 3 bias=no\n",
+    "input 17 3 3\nconv2d 17 kernel=3 padding=1\nsigmoid\nconv2d 18\nbatchnorm\nsigmoid\nflatten\n"
+    "linear 17\nsigmoid\n"
+    "linear 19\n",
+    /* every switch of batchnorm */
+    "input 1 6 6\nconv2d 3 kernel=3\nbatchnorm tracking=no\nsigmoid\nflatten\nlinear 6\nbatchnorm tracking=no\n"
+    "linear 3\n",
+    "input 1 6 6\nconv2d 3 kernel=3\nbatchnorm use_moving=yes\nsigmoid\nflatten\nlinear 6\n"
+    "batchnorm use_moving=yes\n"
+    "sigmoid\nlinear 3\n",
+    "input 1 6 6\nconv2d 3 kernel=3\nbatchnorm use_moving=yes hold_moving=yes\nsigmoid\navgpool 2\n"
+    "flatten\nlinear 6\n"
+    "batchnorm use_moving=yes hold_moving=yes hold_affine=yes\nlinear 3\n",
+    "input 1 6 6\nconv2d 3 kernel=3\nbatchnorm hold_moving=yes hold_affine=yes\nsigmoid\navgpool 2\n"
+    "flatten\nlinear 6\n"
+    "batchnorm affine=no hold_moving=yes\nsigmoid\nlinear 3\n",
+    "input 1 6 6\nconv2d 3 kernel=3\nbatchnorm moving_variance=population momentum=0.3\nsigmoid\nflatten\nlinear 6\n"
+    "batchnorm momentum=cumulative\nlinear 3\n",
+    "input 1 8 8\nconv2d 3 kernel=3\nbatchnorm eps=0\nsigmoid\navgpool 2\nflatten\nlinear 3\n",
+    "input 1 6 6\nconv2d 3 kernel=3\nbatchnorm eps=0.5 momentum=1\nsigmoid\nflatten\nlinear 3\n",
+    /* batchnorm elsewhere: first, last, after the activation, behind flatten, twice */
+    "input 2 5 5\nbatchnorm\nconv2d 3 kernel=3\nsigmoid\nflatten\nlinear 3\n",
+    "input 2 5 5\nbatchnorm affine=no\nconv2d 3 kernel=3\nsigmoid\nflatten\nlinear 3\n",
+    "input 2 6 6\nbatchnorm hold_affine=yes\nsigmoid\navgpool 2\nconv2d 3 kernel=3\nsigmoid\nflatten\nlinear 3\n",
+    "input 2 6 6\nconv2d 3 kernel=3\nsigmoid\nbatchnorm\navgpool 2\nflatten\nlinear 5\nsigmoid\n"
+    "batchnorm\nlinear 3\n",
+    "input 2 5 5\nconv2d 3 kernel=3\nflatten\nbatchnorm\nsigmoid\nlinear 4\nbatchnorm\n",
+    "input 2 5 5\nconv2d 3 kernel=3\nbatchnorm\nbatchnorm\nsigmoid\nsigmoid\nflatten\nlinear 4\nsigmoid\n",
+    "input 2 4 4\nconv2d 3 kernel=3\navgpool 2\nbatchnorm\nconv2d 4\n",
+    "input 2 4 4\nsigmoid\navgpool 2\nsigmoid\navgpool 2\nflatten\nlinear 3\n",
+    /* layernorm: after convolutions, after linear layers, first, last, without affine and eps */
+    "input 2 5 5\nconv2d 3 kernel=3\nlayernorm\nsigmoid\nflatten\nlinear 6\nlayernorm\nsigmoid\nlinear 3\n",
+    "input 2 5 5\nlayernorm\nconv2d 3 kernel=3\nlayernorm affine=no\nsigmoid\navgpool 3\nflatten\n"
+    "linear 4\nlayernorm\n",
+    "input 2 5 5\nlayernorm affine=no eps=0\nconv2d 3 kernel=3\nlayernorm eps=0.1\nbatchnorm\nsigmoid\n"
+    "flatten\nlinear 4\n",
+    /* relu and maxima: in units, overlapping, with padding, without an activation before them */
+    "input 2 8 6\nconv2d 5 kernel=3 padding=1\nbatchnorm\nrelu\nmaxpool 2\nconv2d 4 kernel=3 padding=1\nrelu\n"
+    "flatten\nlinear 7\nbatchnorm\nrelu\nlinear 4\n",
+    "input 1 9 8\nconv2d 4 kernel=3 padding=1\nbatchnorm\nrelu\nmaxpool 3 stride=2 padding=1\nconv2d 3\nsigmoid\n"
+    "maxpool 2\nflatten\nlinear 3\n",
+    "input 2 7 7\nmaxpool 3 stride=1\nconv2d 3 kernel=2\nmaxpool 2\nbatchnorm\nmaxpool 2 padding=1\nrelu\nflatten\n"
+    "linear 3\n",
+    "input 2 6 6\nrelu\navgpool 2\nconv2d 3 kernel=2\nrelu\nbatchnorm\nmaxpool 2\nflatten\nlinear 3\n",
+    /* global averages: of squares, which join a unit, and of others */
+    "input 1 8 8\nconv2d 4 kernel=3\nbatchnorm\nrelu\nglobalavgpool\nflatten\nlinear 3\n",
+    "input 1 8 6\nconv2d 4 kernel=3\nbatchnorm\nsigmoid\nglobalavgpool\nconv2d 5\nrelu\nflatten\nlinear 3\n",
+    "input 2 5 7\nglobalavgpool\nflatten\nlinear 4\nrelu\nlinear 3\n",
+    /* linear layers alone, one of more than a piece of rows */
+    "input 1 1 1\nflatten\nlinear 40\nsigmoid\nlinear 2\n",
+    "input 1 5 7\nflatten\nlinear 33\nbatchnorm\nsigmoid\nlinear 26\nbatchnorm\nsigmoid\nlinear 11\n",
+    /* residuals: identity, twice, with an activation behind the sum; the norm at the body's end joins the sum */
+    "input 2 6 6\nconv2d 5 kernel=3 padding=1\nbatchnorm\nsigmoid\nrepeat 2 {\nresidual {\n"
+    "conv2d 5 kernel=3 padding=1 bias=no\nbatchnorm\nsigmoid\nconv2d 5 kernel=3 padding=1\nbatchnorm\n}\nsigmoid\n}\n"
+    "flatten\nlinear 3\n",
+    /* padded shortcuts: rows and channels, odd extents, channels alone, without a norm */
+    "input 2 7 5\nconv2d 3 kernel=3 padding=1\nsigmoid\nresidual shortcut=pad stride=2 {\n"
+    "conv2d 4 kernel=3 padding=1 stride=2\nbatchnorm\nsigmoid\nconv2d 7 kernel=3 padding=1\nbatchnorm\n}\nsigmoid\n"
+    "residual shortcut=pad {\nconv2d 8\n}\nsigmoid\nresidual shortcut=pad stride=3 {\nconv2d 8 stride=3\n}\n"
+    "flatten\nlinear 3\n",
+    /* projected: a convolution, one with a norm, an average */
+    "input 2 6 6\nconv2d 3 kernel=3 padding=1\nsigmoid\nresidual {\nconv2d 4 kernel=3 padding=1 stride=2\nbatchnorm\n"
+    "} shortcut {\nconv2d 4 stride=2\nbatchnorm\n}\nsigmoid\nresidual {\nconv2d 5\nsigmoid\n} shortcut {\nconv2d 5\n}\n"
+    "residual { conv2d 5 kernel=3 }\nshortcut { avgpool 3 }\nflatten\nlinear 3\n",
+    /* pre-activation order: sums read by a norm and by the next sum, three deep */
+    "input 2 4 4\nconv2d 4 kernel=3 padding=1\nrepeat 3 {\nresidual {\nbatchnorm\nsigmoid\n"
+    "conv2d 4 kernel=3 padding=1\nbatchnorm\nsigmoid\nconv2d 4 kernel=3 padding=1\n}\n}\nbatchnorm\nsigmoid\nflatten\n"
+    "linear 3\n",
+    /* the net's input in a sum, a sum as the logits, a body that is a flatten */
+    "input 3 1 1\nresidual { conv2d 3 }\nflatten\nresidual { linear 3 }\n",
+    "input 2 3 2\nconv2d 2\nflatten\nresidual { linear 12\nbatchnorm\n}\nlinear 3\n",
+    "input 2 1 1\nconv2d 3\nresidual { flatten } shortcut { flatten }\nlinear 4\nresidual { sigmoid\nbatchnorm }\n",
+    /* branches, one empty, one that ends in what others read, branches in branches, features */
+    "input 2 5 5\nconv2d 3 kernel=3\nsigmoid\nconcat {\nbranch { conv2d 2 bias=no }\nbranch { }\n"
+    "branch { conv2d 2\nbatchnorm\nsigmoid }\nbranch { conv2d 4 kernel=3 padding=1\nsigmoid }\n}\nbatchnorm\n"
+    "conv2d 3 kernel=2\nflatten\nconcat { branch { linear 2 } branch { sigmoid }\n"
+    "branch { concat { branch { linear 3 }\n"
+    "branch { batchnorm } } } }\nlinear 3\n",
+    "input 1 4 4\nconcat { branch { conv2d 2 } branch { } branch { batchnorm } }\nconv2d 3 kernel=3\nflatten\n"
+    "concat { branch { linear 1 } branch { linear 2 } }\n",
+    /* blocks in blocks; an output with four readers */
+    "input 2 4 4\nconv2d 3\nsigmoid\nresidual {\nconcat { branch { conv2d 1 }\n"
+    "branch { residual { conv2d 3\nbatchnorm } } }\n"
+    "conv2d 3\n} shortcut {\nresidual { conv2d 3\nbatchnorm\n}\nsigmoid\n}\nbatchnorm\nconcat { branch { } branch { }\n"
+    "branch { residual { sigmoid } }\nbranch { residual { residual { conv2d 3 } } }\n}\nlayernorm\nflatten\nlinear 3\n",
+    /* frozen norms in sums */
+    "input 2 4 4\nconv2d 3\nresidual { conv2d 3\nbatchnorm use_moving=yes }\nsigmoid\nresidual { conv2d 3\n"
+    "batchnorm tracking=no }\nsigmoid\nresidual { sigmoid\nconv2d 3\nbatchnorm hold_affine=yes\n}\nflatten\nlinear 3\n",
+};
+
+#endif
