@@ -44,6 +44,92 @@ static inline size_t ek_conv_scratch(const ek_conv *g)
     return (size_t)4 * (size_t)g->c * (size_t)g->r * (size_t)g->s * EK_LANES;
 }
 
+/* The same map by Winograd's F(2x2,3x3) (Lavin and Gray 2015, arXiv:1509.09308), which takes 16 products for four
+ * outputs in place of 36, at about the direct sum's rounding error: for 3x3 kernels, stride 1, padding 0 to 2. */
+static inline bool ek_winograd_fits(const ek_conv *g)
+{
+    return g->r == 3 && g->s == 3 && g->stride == 1 && g->padding >= 0 && g->padding <= 2;
+}
+
+/* Floats of its rearranged weights: 16 in place of 9. */
+static inline size_t ek_winograd_packed(const ek_conv *g)
+{
+    return (size_t)16 * (size_t)g->k * (size_t)g->c;
+}
+
+/* A plane's tiles of 2x2, row by row, and the groups of three in which they are computed. */
+enum { EK_WINOGRAD_GROUP = 3 };
+static inline int ek_winograd_tiles(int rows, int columns)
+{
+    return ((rows + 1) / 2) * ((columns + 1) / 2);
+}
+
+static inline int ek_winograd_groups(int rows, int columns)
+{
+    return (ek_winograd_tiles(rows, columns) + EK_WINOGRAD_GROUP - 1) / EK_WINOGRAD_GROUP;
+}
+
+/* Tiles of 2x2 outputs whose weight gradient is summed at once, at most: as many as make 512 KB of transformed rows,
+ * but at least 16, since a sum over lanes follows each. It fixes the order of sums and so depends on the shape alone.
+ */
+enum { EK_WINOGRAD_BAND = 64 };
+static inline int ek_winograd_band(const ek_conv *g)
+{
+    const int tiles = ek_winograd_tiles(g->p, g->q), fitting = 2048 / (g->c + g->k);
+    const int most = fitting < 16 ? 16 : fitting > EK_WINOGRAD_BAND ? EK_WINOGRAD_BAND : fitting;
+    return tiles < most ? tiles : most;
+}
+
+/* Floats of working memory that one thread needs for it, and for fewer channels: forward and backward to data a group
+ * of tiles of the input's channels and of sixteen of the output's, 16 points each; for dweight four points of a band,
+ * and sums of all 16. */
+static inline size_t ek_winograd_scratch(const ek_conv *g)
+{
+    const size_t c = (size_t)g->c, k = (size_t)g->k, most = c > k ? c : k;
+    const size_t band = (c + k) * 16 > 2048 ? (c + k) * 16 : 2048;
+    const size_t map = 16 * ((most + 16) * EK_WINOGRAD_GROUP + 2) * EK_LANES;
+    const size_t weight = 16 * c * k + 4 * (band + 2) * EK_LANES;
+    return map > weight ? map : weight;
+}
+
+/* Taps of a kernel of three along `outputs` positions that meet the image, at stride 1. */
+static inline int64_t ek_winograd_taps(int outputs, int extent, int padding)
+{
+    int64_t taps = 0;
+    for (int r = 0; r < 3; r++) {
+        const int begin = padding > r ? padding - r : 0;
+        const int end = outputs < extent + padding - r ? outputs : extent + padding - r;
+        taps += end > begin ? end - begin : 0;
+    }
+    return taps;
+}
+
+/* Whether a convolution is computed by it: where it is expected to be a tenth faster. The direct kernels take one
+ * step for each tap, input and output channel; Winograd's take 16 for each tile and pair of channels, and as much as
+ * about 100 (measured) for each tile and channel in transforms. Small planes (1 to 3, 5) and few channels (below some
+ * 12) stay direct. The choice shows in the result's last bits, so it depends on the shape alone. */
+static inline bool ek_conv_fast(const ek_conv *g)
+{
+    if (!ek_winograd_fits(g))
+        return false;
+    const double pairs = (double)g->c * g->k, tiles = ek_winograd_tiles(g->p, g->q);
+    const double taps =
+        (double)ek_winograd_taps(g->p, g->h, g->padding) * (double)ek_winograd_taps(g->q, g->w, g->padding);
+    return taps * pairs > 1.1 * tiles * (16 * pairs + 100 * ((double)g->c + g->k));
+}
+
+/* Floats of a convolution's rearranged weights, and of the working memory that one thread needs for it: forward
+ * alone, or backward too. */
+static inline size_t ek_conv_packed(const ek_conv *g)
+{
+    return ek_conv_fast(g) ? ek_winograd_packed(g) : (size_t)ek_conv_weights(g);
+}
+
+static inline size_t ek_conv_work(const ek_conv *g, bool backward)
+{
+    return ek_conv_fast(g) ? ek_winograd_scratch(g) : backward ? ek_conv_scratch(g) : 0;
+}
+
 /* Activation functions a = f(z), with f' written by the output a where that is possible. */
 typedef enum ek_activation {
     EK_IDENTITY = 0,

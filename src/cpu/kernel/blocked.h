@@ -26,6 +26,18 @@ typedef struct ek_blocked_kernels {
     void (*conv_backward_weight)(const ek_conv *g, const float *x, const float *dy, float *scratch, float *dweight,
                                  float *dbias);
 
+    /* The same by Winograd's algorithm, for what ek_winograd_fits: packed takes ek_winograd_packed(g) floats, scratch
+     * ek_winograd_scratch(g). */
+    void (*winograd_pack_forward)(const ek_conv *g, const float *weight, float *packed);
+    void (*winograd_pack_backward)(const ek_conv *g, const float *weight, float *packed);
+    /* Groups t0..t1-1 of y's tiles, of dx's tiles (ek_winograd_groups). */
+    void (*winograd_forward)(const ek_conv *g, const float *packed, const float *bias, const float *x, float *scratch,
+                             float *y, int t0, int t1);
+    void (*winograd_backward_data)(const ek_conv *g, const float *packed, const float *dy, float *scratch, float *dx,
+                                   int t0, int t1);
+    void (*winograd_backward_weight)(const ek_conv *g, const float *x, const float *dy, float *scratch,
+                                     float *dweight, float *dbias);
+
     /* One block of features x [F][16] to rows: rows[f/16][n][f%16] for the block's samples n0..n0+15, in an array of
      * `samples` rows each; features past F are zeros. */
     void (*rows_from_block)(int features, const float *x, int64_t samples, int64_t n0, float *rows);

@@ -346,20 +346,6 @@ static void channels_of_tap(const ek_conv *g, int K, int J, int c, int p0, int p
         table_of_products[K][J](&n, d + part * EK_PART, b + part * EK_PART, acc + part * EK_PART);
 }
 
-/* Sum of a channel's gradient over plane and lanes. */
-static float sum_of_plane(const float *dy, size_t positions)
-{
-    ek_v16 even = ek_zero(), odd = ek_zero();
-    size_t i = 0;
-    for (; i + 2 <= positions; i += 2) {
-        even = ek_add(even, ek_load(dy + i * EK_LANES));
-        odd = ek_add(odd, ek_load(dy + (i + 1) * EK_LANES));
-    }
-    if (i < positions)
-        even = ek_add(even, ek_load(dy + i * EK_LANES));
-    return ek_sum(ek_add(even, odd));
-}
-
 static void conv_backward_weight(const ek_conv *g, const float *x, const float *dy, float *scratch, float *dweight,
                                  float *dbias)
 {
@@ -392,7 +378,7 @@ static void conv_backward_weight(const ek_conv *g, const float *x, const float *
         ek_sum_rows((size_t)kn * taps, scratch, dweight + (size_t)k0 * taps);
     }
     for (int k = 0; dbias && k < g->k; k++)
-        dbias[k] = sum_of_plane(dy + (size_t)k * plane * EK_LANES, plane);
+        dbias[k] = ek_sum_plane(dy + (size_t)k * plane * EK_LANES, plane);
 }
 
 /* Sixteen features of sixteen samples at a time, from columns to rows. */

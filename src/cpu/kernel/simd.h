@@ -389,6 +389,20 @@ EK_INLINE ek_v16 ek_take_at_maximum(ek_v16 maximum, ek_v16 x, ek_v16 *left)
     return taken;
 }
 
+/* The sum of all rows and lanes of rows [count][16]: the even rows and the odd ones in order, then ek_sum. */
+EK_INLINE float ek_sum_plane(const float *rows, size_t count)
+{
+    ek_v16 even = ek_zero(), odd = ek_zero();
+    size_t i = 0;
+    for (; i + 2 <= count; i += 2) {
+        even = ek_add(even, ek_load(rows + i * EK_LANES));
+        odd = ek_add(odd, ek_load(rows + (i + 1) * EK_LANES));
+    }
+    if (i < count)
+        even = ek_add(even, ek_load(rows + i * EK_LANES));
+    return ek_sum(ek_add(even, odd));
+}
+
 /* exp(sign*x), sign 1 or -1, to 1.1 ulp for sign*x in [-87.3, 88.3], and the value at the nearer end beyond it; NaN
  * stays NaN. sign*x = n*ln2 + r with |r| <= ln2/2; exp(r) by its minimax polynomial of degree 6 (relative error below
  * 2^-27), in powers of s = sign*r. */

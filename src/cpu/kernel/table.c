@@ -8,6 +8,8 @@
 
 void EK_KERNEL(fill_conv)(ek_blocked_kernels *table);
 void EK_KERNEL(fill_conv_weight)(ek_blocked_kernels *table);
+void EK_KERNEL(fill_winograd)(ek_blocked_kernels *table);
+void EK_KERNEL(fill_winograd_weight)(ek_blocked_kernels *table);
 void EK_KERNEL(fill_unit)(ek_blocked_kernels *table);
 void EK_KERNEL(fill_pool)(ek_blocked_kernels *table);
 void EK_KERNEL(fill_join)(ek_blocked_kernels *table);
@@ -22,6 +24,8 @@ void EK_KERNEL(fill_kernels)(ek_kernels *table)
     table->name = EK_TEXT(EK_ISA);
     EK_KERNEL(fill_conv)(&table->blocked);
     EK_KERNEL(fill_conv_weight)(&table->blocked);
+    EK_KERNEL(fill_winograd)(&table->blocked);
+    EK_KERNEL(fill_winograd_weight)(&table->blocked);
     EK_KERNEL(fill_unit)(&table->blocked);
     EK_KERNEL(fill_pool)(&table->blocked);
     EK_KERNEL(fill_join)(&table->blocked);
