@@ -69,6 +69,12 @@ static const char *const nets[] = {
     "input 1 8 8\nconv2d 4 kernel=3\nbatchnorm\nrelu\nglobalavgpool\nflatten\nlinear 3\n",
     "input 1 8 6\nconv2d 4 kernel=3\nbatchnorm\nsigmoid\nglobalavgpool\nconv2d 5\nrelu\nflatten\nlinear 3\n",
     "input 2 5 7\nglobalavgpool\nflatten\nlinear 4\nrelu\nlinear 3\n",
+    /* convolutions by Winograd's algorithm, every padding, behind a direct one */
+    "input 3 8 8\nconv2d 24 kernel=3 padding=1\nbatchnorm\nsigmoid\nconv2d 32 kernel=3 padding=1\nbatchnorm\nsigmoid\n"
+    "avgpool 8\nflatten\nlinear 5\n",
+    "input 24 10 9\nconv2d 32 kernel=3\nsigmoid\nconv2d 24 kernel=3\nsigmoid\nflatten\nlinear 3\n",
+    "input 2 12 11\nconv2d 32 kernel=1\nsigmoid\nconv2d 40 kernel=3 padding=2 bias=no\nsigmoid\navgpool 6\n"
+    "flatten\nlinear 3\n",
     /* linear layers alone, one of more than a piece of rows */
     "input 1 1 1\nflatten\nlinear 40\nsigmoid\nlinear 2\n",
     "input 1 5 7\nflatten\nlinear 33\nbatchnorm\nsigmoid\nlinear 26\nbatchnorm\nsigmoid\nlinear 11\n",

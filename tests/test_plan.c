@@ -134,6 +134,42 @@ static void test_arena(void **state)
     ek_net_free(net);
 }
 
+/* Which convolutions are Winograd's: the plan says so, and has room for their weights' 16 points. */
+static void test_fast_convolutions(void **state)
+{
+    (void)state;
+    const struct {
+        const char *text;
+        bool fast;
+    } cases[] = {
+        {"input 16 32 32\nconv2d 16 kernel=3 padding=1\n", true},
+        {"input 32 16 16\nconv2d 32 kernel=3 padding=1\n", true},
+        {"input 64 8 8\nconv2d 64 kernel=3 padding=1\n", true},
+        {"input 64 7 7\nconv2d 64 kernel=3 padding=1\n", true},
+        {"input 24 10 9\nconv2d 32 kernel=3\n", true},
+        {"input 32 12 11\nconv2d 40 kernel=3 padding=2\n", true},
+        {"input 3 32 32\nconv2d 16 kernel=3 padding=1\n", false}, /* few channels */
+        {"input 64 3 3\nconv2d 64 kernel=3 padding=1\n", false},  /* small planes: mostly border, or partial tiles */
+        {"input 64 1 1\nconv2d 64 kernel=3 padding=1\n", false},
+        {"input 64 8 8\nconv2d 64 kernel=3 padding=1 stride=2\n", false},
+        {"input 64 8 8\nconv2d 64 kernel=3 padding=3\n", false},
+        {"input 64 8 8\nconv2d 64 kernel=5 padding=2\n", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ek_net *net;
+        ek_program *p = plan_of(cases[i].text, EK_TRAINING, 16, &net);
+        for (int j = 0; j < p->count; j++) {
+            char line[200];
+            ek_program_describe(p, j, line, sizeof line);
+            const bool convolution = strstr(line, "map") || strstr(line, "pack") || strstr(line, "weight_parts");
+            if (!!strstr(line, "winograd") != (convolution && cases[i].fast))
+                fail_msg("%s: %s", cases[i].text, line);
+        }
+        ek_program_free(p);
+        ek_net_free(net);
+    }
+}
+
 static void test_text(void **state)
 {
     (void)state;
@@ -180,9 +216,11 @@ static void test_huge_block(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_units),        cmocka_unit_test(test_pool_apart), cmocka_unit_test(test_maxima),
-        cmocka_unit_test(test_padded_point), cmocka_unit_test(test_folding),    cmocka_unit_test(test_arena),
-        cmocka_unit_test(test_text),         cmocka_unit_test(test_note_keys),  cmocka_unit_test(test_huge_block),
+        cmocka_unit_test(test_units),      cmocka_unit_test(test_pool_apart),
+        cmocka_unit_test(test_maxima),     cmocka_unit_test(test_padded_point),
+        cmocka_unit_test(test_folding),    cmocka_unit_test(test_arena),
+        cmocka_unit_test(test_text),       cmocka_unit_test(test_note_keys),
+        cmocka_unit_test(test_huge_block), cmocka_unit_test(test_fast_convolutions),
     };
     return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
 }

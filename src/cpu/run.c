@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/thread.h"
 #include "cpu/dispatch.h"
+#include "cpu/map.h"
 #include "op/backend.h"
 
 #include <math.h>
@@ -214,7 +215,7 @@ static int extent_of(const ek_step *s, double *work)
     case EK_STEP_MAP_BACKWARD:
     case EK_STEP_WEIGHT_PARTS:
         *work = (double)g->k * g->p * g->q * g->c * g->r * g->s;
-        return s->kind == EK_STEP_MAP ? g->p : s->kind == EK_STEP_MAP_BACKWARD ? g->h : g->k;
+        return ek_map_extent(s);
     case EK_STEP_UNIT:
     case EK_STEP_UNIT_SUMS:
     case EK_STEP_UNIT_BACKWARD:
@@ -250,23 +251,16 @@ static range piece_range(const ek_step *s, int piece)
 
 static void run_map(ek_backend *b, const ek_step *s, int64_t slot, range r, int thread)
 {
-    const ek_blocked_kernels *k = &b->kernels->blocked;
-    const ek_conv *g = &s->u.map.g;
-    const float *packed = b->program->arena + s->u.map.packed;
-    if (s->kind == EK_STEP_MAP) {
-        const float *bias = s->u.map.folded < 0 ? s->u.map.bias : b->program->arena + s->u.map.bias_at;
-        k->conv_forward(g, packed, bias, at(b, s->x, slot), at(b, s->y, slot), r.begin, r.end);
-    } else if (s->kind == EK_STEP_MAP_BACKWARD) {
-        k->conv_backward_data(g, packed, at(b, s->dy, slot), at(b, s->dx, slot), r.begin, r.end);
-    } else {
-        ek_conv part = *g; /* output channels r alone */
-        part.k = r.end - r.begin;
-        const size_t taps = (size_t)g->c * (size_t)g->r * (size_t)g->s, begin = (size_t)r.begin;
-        const float *dy = at(b, s->dy, slot) + begin * (size_t)g->p * (size_t)g->q * EK_LANES;
-        float *parts = at(b, s->u.map.parts, slot);
-        k->conv_backward_weight(&part, at(b, s->x, slot), dy, scratch(b, thread), parts + begin * taps,
-                                s->u.map.has_bias ? parts + ek_conv_weights(g) + begin : NULL);
-    }
+    const float *arena = b->program->arena;
+    const ek_map_data data = {.packed = arena + s->u.map.packed,
+                              .bias = s->u.map.folded < 0 ? s->u.map.bias : arena + s->u.map.bias_at,
+                              .x = at(b, s->x, slot),
+                              .dy = at(b, s->dy, slot),
+                              .y = at(b, s->y, slot),
+                              .dx = at(b, s->dx, slot),
+                              .parts = at(b, s->u.map.parts, slot),
+                              .scratch = scratch(b, thread)};
+    ek_map_run(&b->kernels->blocked, s, &data, r.begin, r.end);
 }
 
 static void run_unit(ek_backend *b, const ek_step *s, int64_t block, int64_t slot, range r, int live)
@@ -452,8 +446,7 @@ static void run_item(ek_backend *b, const ek_step *s, int item)
     switch (s->kind) {
     case EK_STEP_PACK_FORWARD:
     case EK_STEP_PACK_BACKWARD:
-        (s->kind == EK_STEP_PACK_FORWARD ? k->pack_forward : k->pack_backward)(
-            &s->u.map.g, s->u.map.weight ? s->u.map.weight : arena + s->u.map.weight_at, arena + s->u.map.packed);
+        ek_map_pack(k, s, s->u.map.weight ? s->u.map.weight : arena + s->u.map.weight_at, arena + s->u.map.packed);
         break;
     case EK_STEP_SUM_PARTS: {
         const size_t rest = s->u.sum.count - begin, count = rest < EK_FLAT_ITEM ? rest : EK_FLAT_ITEM;

@@ -132,7 +132,7 @@ static void place_output(ek_plan *plan, ek_stage *s)
 static void place_map(ek_plan *plan, ek_stage *s)
 {
     const size_t weights = (size_t)ek_conv_weights(&s->g);
-    s->packed = ek_plan_fixed(plan, weights);
+    s->packed = ek_plan_fixed(plan, ek_conv_packed(&s->g));
     if (s->folded >= 0) {
         s->weight_at = ek_plan_fixed(plan, weights);
         s->bias_at = ek_plan_fixed(plan, (size_t)s->g.k);
@@ -140,8 +140,7 @@ static void place_map(ek_plan *plan, ek_stage *s)
     if (training(plan) && s->linear)
         s->rows = ek_plan_fixed(plan, ek_size_mul((size_t)(s->g.c + EK_LANES - 1) / EK_LANES * EK_LANES,
                                                   (size_t)blocks_of(plan) * EK_LANES));
-    else if (training(plan))
-        ek_plan_scratch(plan, ek_conv_scratch(&s->g));
+    ek_plan_scratch(plan, ek_conv_work(&s->g, training(plan) && !s->linear));
 }
 
 static void add_map(ek_plan *plan, ek_stage *s)
@@ -323,7 +322,7 @@ static void add_first_packing(ek_plan *plan, bool *late)
         add_packing(plan, s, EK_STEP_PACK_FORWARD, s->packed);
         s->packed_backward = s->packed;
         if (plan->stages[s->x].wanted && !*late) {
-            s->packed_backward = ek_plan_fixed(plan, (size_t)ek_conv_weights(&s->g));
+            s->packed_backward = ek_plan_fixed(plan, ek_conv_packed(&s->g));
             add_packing(plan, s, EK_STEP_PACK_BACKWARD, s->packed_backward);
         }
     }

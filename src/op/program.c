@@ -77,8 +77,8 @@ void ek_program_describe(const ek_program *program, int i, char *line, size_t si
     case EK_STEP_MAP_BACKWARD:
     case EK_STEP_WEIGHT_PARTS: {
         const ek_conv *g = &s->u.map.g;
-        snprintf(line, size, " layer %s: %dx%dx%d -> %dx%dx%d, kernel %dx%d", path, g->c, g->h, g->w, g->k, g->p,
-                 g->q, g->r, g->s);
+        snprintf(line, size, " layer %s: %dx%dx%d -> %dx%dx%d, kernel %dx%d%s", path, g->c, g->h, g->w, g->k, g->p,
+                 g->q, g->r, g->s, ek_conv_fast(g) ? ", winograd" : "");
         break;
     }
     case EK_STEP_UNIT:

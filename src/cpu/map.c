@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+#include "cpu/map.h"
+
+/* Weight gradients by Winograd's algorithm transform all of x in each piece: pieces of so many output channels. */
+enum { FAST_CHANNELS = 32 };
+
+int ek_map_extent(const ek_step *s)
+{
+    const ek_conv *g = &s->u.map.g;
+    if (s->kind == EK_STEP_MAP)
+        return ek_conv_fast(g) ? ek_winograd_groups(g->p, g->q) : g->p;
+    if (s->kind == EK_STEP_MAP_BACKWARD)
+        return ek_conv_fast(g) ? ek_winograd_groups(g->h, g->w) : g->h;
+    return ek_conv_fast(g) ? (g->k + FAST_CHANNELS - 1) / FAST_CHANNELS : g->k;
+}
+
+/* The weight gradient of output channels k0..k1-1. */
+static void run_weight(const ek_blocked_kernels *kernels, const ek_step *s, const ek_map_data *d, int k0, int k1)
+{
+    const ek_conv *g = &s->u.map.g;
+    ek_conv own = *g;
+    own.k = k1 - k0;
+    const size_t first = (size_t)k0, taps = (size_t)g->c * (size_t)g->r * (size_t)g->s;
+    (ek_conv_fast(g) ? kernels->winograd_backward_weight : kernels->conv_backward_weight)(
+        &own, d->x, d->dy + first * (size_t)g->p * (size_t)g->q * EK_LANES, d->scratch, d->parts + first * taps,
+        s->u.map.has_bias ? d->parts + ek_conv_weights(g) + first : NULL);
+}
+
+void ek_map_run(const ek_blocked_kernels *kernels, const ek_step *s, const ek_map_data *d, int begin, int end)
+{
+    const ek_conv *g = &s->u.map.g;
+    const bool fast = ek_conv_fast(g);
+    if (s->kind == EK_STEP_MAP && fast)
+        kernels->winograd_forward(g, d->packed, d->bias, d->x, d->scratch, d->y, begin, end);
+    else if (s->kind == EK_STEP_MAP)
+        kernels->conv_forward(g, d->packed, d->bias, d->x, d->y, begin, end);
+    else if (s->kind == EK_STEP_MAP_BACKWARD && fast)
+        kernels->winograd_backward_data(g, d->packed, d->dy, d->scratch, d->dx, begin, end);
+    else if (s->kind == EK_STEP_MAP_BACKWARD)
+        kernels->conv_backward_data(g, d->packed, d->dy, d->dx, begin, end);
+    else if (fast)
+        run_weight(kernels, s, d, begin * FAST_CHANNELS, end * FAST_CHANNELS < g->k ? end * FAST_CHANNELS : g->k);
+    else
+        run_weight(kernels, s, d, begin, end);
+}
+
+void ek_map_pack(const ek_blocked_kernels *kernels, const ek_step *s, const float *weight, float *packed)
+{
+    const ek_conv *g = &s->u.map.g;
+    if (s->kind == EK_STEP_PACK_FORWARD)
+        (ek_conv_fast(g) ? kernels->winograd_pack_forward : kernels->pack_forward)(g, weight, packed);
+    else
+        (ek_conv_fast(g) ? kernels->winograd_pack_backward : kernels->pack_backward)(g, weight, packed);
+}
