@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+#include "data/image.h"
+
+#include "base/memory.h"
+
+#include <string.h>
+
+ek_status ek_image_check(int64_t height, int64_t width, const char *name)
+{
+    if (height < 1 || width < 1)
+        return ek_fail(EK_ERR_FORMAT, "%s: an image of %lld x %lld pixels", name, (long long)height,
+                       (long long)width);
+    if (height > EK_IMAGE_EXTENT || width > EK_IMAGE_EXTENT || height * width > EK_IMAGE_PIXELS)
+        return ek_fail(EK_ERR_UNSUPPORTED, "%s: %lld x %lld pixels; up to %d on a side and %d in all are decoded",
+                       name, (long long)height, (long long)width, EK_IMAGE_EXTENT, EK_IMAGE_PIXELS);
+    return EK_OK;
+}
+
+static ek_status read(ek_image *image, const uint8_t *data, size_t size, const char *name, bool whole)
+{
+    static const uint8_t png[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'}, jpeg[3] = {0xff, 0xd8, 0xff};
+    *image = (ek_image){0};
+    if (size >= sizeof png && memcmp(data, png, sizeof png) == 0)
+        return ek_image_png(image, data, size, name, whole);
+    if (size >= sizeof jpeg && memcmp(data, jpeg, sizeof jpeg) == 0)
+        return ek_image_jpeg(image, data, size, name, whole);
+    if (size == 0)
+        return ek_fail(EK_ERR_FORMAT, "%s: an empty file", name);
+    return ek_fail(EK_ERR_FORMAT, "%s: neither PNG nor JPEG: it begins %02x %02x %02x", name, data[0],
+                   size > 1 ? data[1] : 0, size > 2 ? data[2] : 0);
+}
+
+ek_status ek_image_decode(ek_image *image, const uint8_t *data, size_t size, const char *name)
+{
+    return read(image, data, size, name, true);
+}
+
+ek_status ek_image_probe(ek_image *image, const uint8_t *data, size_t size, const char *name)
+{
+    return read(image, data, size, name, false);
+}
+
+void ek_image_free(ek_image *image)
+{
+    ek_free(image->pixels);
+    image->pixels = NULL;
+}
+
+ek_status ek_image_convert(ek_image *image, int channels)
+{
+    const size_t pixels = (size_t)image->height * (size_t)image->width;
+    if (image->channels == channels)
+        return EK_OK;
+    uint8_t *converted = ek_calloc(pixels, (size_t)channels);
+    if (!converted)
+        return EK_ERR_MEMORY;
+    for (size_t i = 0; i < pixels; i++) {
+        const uint8_t *from = image->pixels + i * (size_t)image->channels;
+        if (channels == 1)
+            converted[i] = (uint8_t)((19595u * from[0] + 38470u * from[1] + 7471u * from[2] + 32768u) >> 16);
+        else
+            memset(converted + 3 * i, from[0], 3);
+    }
+    ek_free(image->pixels);
+    image->pixels = converted;
+    image->channels = channels;
+    return EK_OK;
+}
