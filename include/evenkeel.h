@@ -421,12 +421,37 @@ typedef struct ek_dataset ek_dataset;
 
 typedef enum ek_split { EK_SPLIT_TRAIN = 0, EK_SPLIT_TEST = 1 } ek_split;
 
-/* Opens a data set by name ("fashion-mnist", "mnist") or by folder.
- * A folder holds the four IDX files of the MNIST family (train-images-idx3-ubyte, train-labels-idx1-ubyte,
- * t10k-..., with or without .gz; images of any size). A name is looked for in $EVENKEEL_DATA/NAME and $EVENKEEL_DATA,
- * then $XDG_CACHE_HOME/evenkeel/NAME (~/.cache/evenkeel/NAME), then /usr/share/datasets/NAME. What was read is
- * compared with known data sets by content: under a name that is not its own it is EK_ERR_DIGEST (MNIST under
- * Fashion-MNIST's name); in a folder, ek_dataset_info tells what it is. */
+typedef enum ek_colour {
+    EK_COLOUR_AUTO = 0, /* folders of images: grey where every training image is, else RGB. Others: as they are */
+    EK_COLOUR_GREY = 1, /* one channel; of colours ITU-R 601's luma */
+    EK_COLOUR_RGB = 2   /* three channels */
+} ek_colour;
+
+typedef struct ek_data_options {
+    ek_split split;    /* default EK_SPLIT_TRAIN */
+    int height, width; /* images are resized to this, 1..65536, with antialiasing (a triangle filter: torchvision's
+                          Resize of tensors with antialias=True, rounded to bytes); default, both 0: they are not */
+    ek_colour colour;
+    bool coarse;      /* CIFAR-100's 20 coarse labels; default: its 100 fine ones */
+    bool skip_broken; /* files that cannot be decoded, in folders of images, are left out and counted; default: the
+                         data set is refused (EK_ERR_FORMAT tells how many there are, and why the first is) */
+} ek_data_options;
+
+/* Opens a data set by name ("fashion-mnist", "mnist", "cifar-10", "cifar-100") or by folder. A folder holds
+ *   the four IDX files of the MNIST family (train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-..., with or without
+ *       .gz; images of any size, grey or [N,C,H,W]), KMNIST's among them;
+ *   or two IDX files a split under other names, [SET-]train-images-idx3-ubyte and [SET-]test-..., as EMNIST's (of which
+ *       FOLDER/SET chooses one; EMNIST's images are stored by columns, and are turned upright);
+ *   or CIFAR's binary files (data_batch_1.bin .. data_batch_5.bin and test_batch.bin; train.bin and test.bin);
+ *   or PNG and JPEG files, a class a folder: train/CLASS/FILE, and test/ or val/ beside it (or CLASS/FILE, which is
+ *       training data alone: ek_dataset_split); up to 256 classes, in the order of their names' bytes.
+ * A name is looked for in $EVENKEEL_DATA/NAME and $EVENKEEL_DATA, then $XDG_CACHE_HOME/evenkeel/NAME
+ * (~/.cache/evenkeel/NAME), then /usr/share/datasets/NAME. What was read is compared with known data sets by content:
+ * under a name that is not its own it is EK_ERR_DIGEST (MNIST under Fashion-MNIST's name); in a folder,
+ * ek_dataset_info tells what it is. Pixels are kept in memory as bytes. options NULL: the defaults. */
+EK_API ek_status ek_dataset_open_with(ek_dataset **dataset, const char *name_or_dir, const ek_data_options *options);
+
+/* The same with `split` alone. */
 EK_API ek_status ek_dataset_open(ek_dataset **dataset, const char *name_or_dir, ek_split split);
 
 /* A data set from bytes in memory, which are copied. labels[i] < classes, 1 <= classes <= 256, n >= 1. */
@@ -441,6 +466,8 @@ typedef struct ek_dataset_info {
     const char *digest; /* "sha256:..." of shape, pixels and labels; "" in a build without digests */
     int64_t count;
     int channels, height, width, classes;
+    int64_t skipped;           /* files of a folder of images that could not be decoded and were left out */
+    const char *skipped_first; /* why the first of them was; "" where there is none */
 } ek_dataset_info;
 
 EK_API void ek_dataset_get_info(const ek_dataset *dataset, ek_dataset_info *info);
@@ -478,7 +505,8 @@ typedef struct ek_fetch_options {
 } ek_fetch_options;
 
 /* Downloads data set `name`. Files that are there and right are kept, half a file is resumed, every file's decoded
- * content is checked against its known digest before it gets its name. EK_ERR_UNSUPPORTED in a build without
+ * content is checked against its known digest before it gets its name (of CIFAR: the archive, which is then unpacked
+ * and removed). EK_ERR_UNSUPPORTED in a build without
  * libcurl. */
 EK_API ek_status ek_dataset_fetch(const char *name, const ek_fetch_options *options);
 

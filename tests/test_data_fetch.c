@@ -7,17 +7,14 @@
 
 #if defined EK_HAVE_CURL && defined EK_HAVE_DIGEST && defined EK_HAVE_ZLIB
 
+#include "fetch/server.h"
+
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/file.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 
 /* ---- The server --------------------------------------------------------------------------------------------- */
 
-static char root[SCRATCH_SIZE];
-static pid_t server;
-static int port;
 static tiny one;
 static char first[64]; /* the first file that a fetch asks for */
 
@@ -36,74 +33,15 @@ static void fill_root(void)
     assert_int_equal(symlink(REAL_FASHION, path), 0);
 }
 
-/* Starts the server; its port, 0 when it did not come up. */
-static int launch(void)
-{
-    int out[2], found = 0;
-    if (pipe(out))
-        return 0;
-    server = fork();
-    if (server == 0) {
-        close(out[0]);
-        dup2(out[1], 1);
-        close(out[1]);
-        execlp("python3", "python3", EK_TEST_DIR "/fetch/server.py", root, (char *)NULL);
-        _exit(127);
-    }
-    close(out[1]);
-    /* The whole line: the server may write it in pieces, and would die of a pipe that is closed after the first. */
-    FILE *lines = fdopen(out[0], "r");
-    if (!lines || fscanf(lines, "%d%*1[\n]", &found) != 1)
-        found = 0;
-    if (lines)
-        fclose(lines);
-    return found;
-}
-
 static int start_server(void **state)
 {
     (void)state;
     make_tiny(&one, "one", 1);
     snprintf(first, sizeof first, "%s.gz", ek_known_file_name(EK_SPLIT_TRAIN, EK_IDX_LABELS));
-    setenv("no_proxy", "127.0.0.1", 1);
-    if (!mkdtemp(scratch_template(root, "server")))
+    if (!start_serving())
         return -1;
     fill_root();
-    port = launch();
-    if (port)
-        return 0;
-    fprintf(stderr, "tests/fetch/server.py did not start: python3 is needed\n");
-    return -1;
-}
-
-static int stop_server(void **state)
-{
-    (void)state;
-    char command[SCRATCH_SIZE + 16];
-    snprintf(command, sizeof command, "rm -rf '%s'", root);
-    return kill(server, SIGTERM) == 0 && waitpid(server, NULL, 0) == server && system(command) == 0 ? 0 : -1;
-}
-
-/* Lines of the server's log that begin with `text`; the log is emptied by each test's fetches in a new folder. */
-static int logged(const char *text)
-{
-    char path[SCRATCH_SIZE + 64], line[512];
-    int count = 0;
-    snprintf(path, sizeof path, "%s/log", root);
-    FILE *file = fopen(path, "r");
-    while (file && fgets(line, sizeof line, file))
-        count += strncmp(line, text, strlen(text)) == 0;
-    if (file)
-        fclose(file);
-    return count;
-}
-
-static int enter(void **state)
-{
-    char path[SCRATCH_SIZE + 64];
-    snprintf(path, sizeof path, "%s/log", root);
-    unlink(path);
-    return enter_folder(state);
+    return 0;
 }
 
 /* ---- Fetching ----------------------------------------------------------------------------------------------- */
@@ -139,7 +77,7 @@ static void assert_complete(void)
     for (int split = 0; split < 2; split++) {
         ek_dataset *d;
         ek_dataset_info info;
-        assert_int_equal(ek_dataset_open_among(&d, "./d", (ek_split)split, sets), EK_OK);
+        assert_int_equal(ek_dataset_open_among(&d, "./d", &(ek_data_options){.split = (ek_split)split}, sets), EK_OK);
         ek_dataset_get_info(d, &info);
         assert_string_equal(info.name, "one");
         ek_dataset_free(d);
@@ -199,7 +137,8 @@ static void fetches_into_the_cache(void **state)
     assert_int_equal(ek_fetch_set(&one.set, &(ek_fetch_options){.mirrors = mirrors}), EK_OK);
     assert_int_equal(entries(".cache/evenkeel/one"), 4);
     ek_dataset *d;
-    assert_int_equal(ek_dataset_open_among(&d, "one", EK_SPLIT_TEST, sets), EK_OK); /* where it is looked for */
+    assert_int_equal(ek_dataset_open_among(&d, "one", &(ek_data_options){.split = EK_SPLIT_TEST}, sets),
+                     EK_OK); /* where it is looked for */
     ek_dataset_free(d);
 }
 
@@ -383,7 +322,7 @@ static void refuses_bad_requests(void **state)
     (void)state;
     assert_fails(ek_dataset_fetch("nine", NULL), EK_ERR_NOT_FOUND,
                  "nine: no data set that can be downloaded; known are "
-                 "fashion-mnist, mnist");
+                 "fashion-mnist, mnist, cifar-10, cifar-100");
     assert_fails(ek_dataset_fetch(NULL, NULL), EK_ERR_NOT_FOUND, "known are");
     assert_fails(fetch_with("good", (ek_fetch_options){.stall_timeout = -1}), EK_ERR_ARGUMENT, "timeout");
     assert_fails(fetch_with("good", (ek_fetch_options){.connect_timeout = -1}), EK_ERR_ARGUMENT, "timeout");

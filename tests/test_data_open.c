@@ -19,7 +19,7 @@ static int make_sets(void **state)
 
 static ek_status open_set(ek_dataset **dataset, const char *name, ek_split split)
 {
-    return ek_dataset_open_among(dataset, name, split, sets);
+    return ek_dataset_open_among(dataset, name, &(ek_data_options){.split = split}, sets);
 }
 
 /* What opened is `t`'s split, from `path`. */
@@ -131,7 +131,7 @@ static void says_where_it_looked(void **state)
                    "in /nowhere/one, /nowhere, /usr/share/datasets/one; get it "
                    "with `evenkeel data fetch one`, or on Debian `apt-get install dataset-one`");
     assert_refuses("no/folder", EK_SPLIT_TRAIN, EK_ERR_NOT_FOUND, "no/folder: no such folder");
-    assert_refuses("/", EK_SPLIT_TEST, EK_ERR_NOT_FOUND, "/: holds no t10k-images-idx3-ubyte");
+    assert_refuses("/", EK_SPLIT_TEST, EK_ERR_NOT_FOUND, "/: holds no test data: neither t10k-images-idx3-ubyte");
     assert_refuses("", EK_SPLIT_TRAIN, EK_ERR_ARGUMENT, "is empty");
     assert_refuses(NULL, EK_SPLIT_TRAIN, EK_ERR_ARGUMENT, "is empty");
     assert_refuses("one", (ek_split)7, EK_ERR_ARGUMENT, "split 7");

@@ -142,6 +142,7 @@ static void makes_room_for_words(void **state)
     ek_known_set set = {.name = "words", .title = "words", .classes = 3, .labels = words};
     ek_dataset *d = grey_dataset();
     d->known = &set;
+    d->names = words;
     assert_int_equal(ek_dataset_save_sheet(d, 0, 2, 2, "sheet.png"), EK_OK);
     picture p = read_png("sheet.png");
     assert_int_equal(p.width, 24 + 2 * (2 * (30 * 6 - 1)) + 20 + 24);

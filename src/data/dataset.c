@@ -54,6 +54,7 @@ ek_status ek_dataset_adopt(ek_dataset **dataset, ek_idx *images, ek_idx *labels,
     }
     made->classes = classes;
     made->known = known;
+    made->names = known ? known->labels : NULL;
     atomic_init(&made->users, 1);
     *dataset = made;
     return EK_OK;
@@ -68,6 +69,8 @@ void ek_dataset_free(ek_dataset *dataset)
     } else {
         ek_free(dataset->pixels);
         ek_free(dataset->labels);
+        ek_free(dataset->own_names);
+        ek_free(dataset->skipped_first);
     }
     ek_free(dataset->index);
     ek_free(dataset->path);
@@ -152,6 +155,8 @@ void ek_dataset_get_info(const ek_dataset *dataset, ek_dataset_info *info)
         .height = dataset->height,
         .width = dataset->width,
         .classes = dataset->classes,
+        .skipped = dataset->skipped,
+        .skipped_first = dataset->skipped_first ? dataset->skipped_first : "",
     };
 }
 
@@ -176,6 +181,5 @@ const char *ek_dataset_label_text(const ek_dataset *dataset, int label)
 {
     if (label < 0 || label >= dataset->classes)
         return NULL;
-    bool named = dataset->known && dataset->known->labels && label < dataset->known->classes;
-    return named ? dataset->known->labels[label] : dataset->numbers[label];
+    return dataset->names ? dataset->names[label] : dataset->numbers[label];
 }

@@ -17,13 +17,17 @@ struct ek_dataset {
     ek_dataset *whole;           /* of a part: what it is a part of, which is none itself */
     atomic_int users;            /* itself, and parts */
     const ek_known_set *known;   /* what it is, or NULL */
+    const char *const *names;    /* of the classes; NULL: their numbers */
+    void *own_names;             /* what holds the names, for ek_free; NULL where they are static, and in a part */
     char *path;                  /* the folder it was read from, or NULL */
+    int64_t skipped;             /* files that could not be decoded */
+    char *skipped_first;         /* why the first of them, for ek_free; NULL in a part */
     char digest[sizeof "sha256:" + EK_DIGEST_TEXT];
     char numbers[256][4]; /* the labels as text where no names are known */
 };
 
-/* ek_dataset_open with the table of known sets as an argument; it must outlive the data set. */
-ek_status ek_dataset_open_among(ek_dataset **dataset, const char *name_or_dir, ek_split split,
+/* ek_dataset_open_with with the table of known sets as an argument; it must outlive the data set. */
+ek_status ek_dataset_open_among(ek_dataset **dataset, const char *name_or_dir, const ek_data_options *options,
                                 const ek_known_set *sets);
 
 /* A data set that owns the data of `images` and `labels` (their pointers are NULL afterwards, after a failure too).

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "data/download.h"
 #include "data/places.h"
+#include "data/tar.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,21 +20,26 @@
 enum { TRIES = 4 }; /* of one mirror that gives some bytes each time */
 
 /* Bringing one file. */
-typedef struct job {
+typedef struct job job;
+struct job {
     const ek_known_set *set;
     const ek_fetch_options *options; /* with the defaults filled in */
     int folder_fd;
     ek_path folder;
-    ek_split split;
+    ek_split split; /* of an IDX file */
     ek_idx_kind kind;
-    ek_path plain, packed, part; /* NAME, NAME.gz, NAME.gz.part */
-    char reasons[800];           /* why each mirror failed */
-    bool network;                /* one of them not for its content */
-} job;
+    const char *name;                                     /* of the file at the mirrors */
+    int64_t most;                                         /* bytes that it can have */
+    ek_status (*check)(const job *job, const char *path); /* EK_OK, or as is_wrong below says, for a wrong file */
+    ek_status (*install)(job *job);                       /* the part is whole and right */
+    ek_path plain, packed, part;                          /* of an IDX file NAME, NAME.gz, NAME.gz.part */
+    char reasons[800];                                    /* why each mirror failed */
+    bool network;                                         /* one of them not for its content */
+};
 
 /* ---- Is a file right? --------------------------------------------------------------------------------------- */
 
-/* EK_ERR_FORMAT, EK_ERR_UNSUPPORTED or EK_ERR_DIGEST when it is not. */
+/* An IDX file, by its decoded content. */
 static ek_status check_file(const job *j, const char *path)
 {
     ek_idx idx;
@@ -74,8 +80,8 @@ static ek_status keep_what_is_right(job *j, bool *done)
     return packed == EK_ERR_NOT_FOUND || is_wrong(packed) ? EK_OK : packed;
 }
 
-/* The part is whole and right: it becomes the file. */
-static ek_status install(job *j)
+/* The part becomes the file. */
+static ek_status install_file(job *j)
 {
     if (rename(j->part, j->packed))
         return ek_fail(EK_ERR_IO, "%s: cannot be written: %s", j->packed, strerror(errno));
@@ -95,7 +101,7 @@ static void note_reason(job *j, ek_status status)
 /* The part, said to be whole. A wrong one goes, so that nothing is built on it. */
 static ek_status check_part(job *j, const char *url)
 {
-    ek_status status = check_file(j, j->part);
+    ek_status status = j->check(j, j->part);
     if (!is_wrong(status))
         return status;
     EK_TRY(remove_file(j->part));
@@ -105,17 +111,13 @@ static ek_status check_part(job *j, const char *url)
 /* EK_OK when the file is in place. The other mirrors can help where it is EK_ERR_NETWORK, or wrong. */
 static ek_status try_mirror(job *j, const char *base)
 {
-    const char *name = strrchr(j->packed, '/') + 1;
     ek_path url;
-    EK_TRY(ek_path_join(url, base, name, ""));
-    int64_t data = j->set->file[j->split][j->kind].n;
-    if (j->kind == EK_IDX_IMAGES)
-        data *= (int64_t)j->set->channels * j->set->height * j->set->width;
+    EK_TRY(ek_path_join(url, base, j->name, ""));
     ek_download download = {
         .url = url,
         .path = j->part,
-        .name = name,
-        .most = data + data / 512 + 65536, /* gzip's worst case, and room for headers */
+        .name = j->name,
+        .most = j->most,
         .connect_timeout = j->options->connect_timeout,
         .stall_timeout = j->options->stall_timeout,
         .progress = j->options->progress,
@@ -129,7 +131,7 @@ static ek_status try_mirror(job *j, const char *base)
         if (!status)
             status = check_part(j, url);
         if (!status)
-            return install(j);
+            return j->install(j);
         bool wrong_start = is_wrong(status) && resumed, cut_short = status == EK_ERR_NETWORK && gained > 0;
         if (!wrong_start && !cut_short)
             break;
@@ -137,25 +139,122 @@ static ek_status try_mirror(job *j, const char *base)
     return status;
 }
 
-static ek_status fetch_file(job *j)
+static ek_status try_mirrors(job *j)
 {
-    const char *name = ek_known_file_name(j->split, j->kind);
-    bool done;
     j->reasons[0] = '\0';
     j->network = false;
-    EK_TRY(ek_path_join(j->plain, j->folder, name, ""));
-    EK_TRY(ek_path_join(j->packed, j->folder, name, ".gz"));
-    EK_TRY(ek_path_join(j->part, j->folder, name, ".gz.part"));
-    EK_TRY(keep_what_is_right(j, &done));
-    if (done)
-        return EK_OK;
     for (const char *const *mirror = j->options->mirrors; *mirror; mirror++) {
         ek_status status = try_mirror(j, *mirror);
         if (status != EK_ERR_NETWORK && !is_wrong(status))
             return status;
         note_reason(j, status);
     }
-    return ek_fail(j->network ? EK_ERR_NETWORK : EK_ERR_DIGEST, "%s.gz: no mirror gave it: %s", name, j->reasons);
+    return ek_fail(j->network ? EK_ERR_NETWORK : EK_ERR_DIGEST, "%s: no mirror gave it: %s", j->name, j->reasons);
+}
+
+/* ---- IDX files ---------------------------------------------------------------------------------------------- */
+
+static ek_status fetch_file(job *j)
+{
+    const char *name = ek_known_file_name(j->split, j->kind);
+    int64_t data = j->set->file[j->split][j->kind].n;
+    bool done;
+    if (j->kind == EK_IDX_IMAGES)
+        data *= (int64_t)j->set->channels * j->set->height * j->set->width;
+    j->most = data + data / 512 + 65536; /* gzip's worst case, and room for headers */
+    j->check = check_file;
+    j->install = install_file;
+    EK_TRY(ek_path_join(j->plain, j->folder, name, ""));
+    EK_TRY(ek_path_join(j->packed, j->folder, name, ".gz"));
+    EK_TRY(ek_path_join(j->part, j->folder, name, ".gz.part"));
+    j->name = strrchr(j->packed, '/') + 1;
+    EK_TRY(keep_what_is_right(j, &done));
+    return done ? EK_OK : try_mirrors(j);
+}
+
+static ek_status fetch_idx(job *j)
+{
+    for (int file = 0; file < 4; file++) {
+        j->split = file < 2 ? EK_SPLIT_TRAIN : EK_SPLIT_TEST;
+        j->kind = file % 2 ? EK_IDX_IMAGES : EK_IDX_LABELS; /* the short one first: it tells soon if all is well */
+        EK_TRY(fetch_file(j));
+    }
+    return EK_OK;
+}
+
+/* ---- An archive of CIFAR's files ---------------------------------------------------------------------------- */
+
+/* Any file, by its bytes as they are. */
+static ek_status check_digest(const char *path, const char *wanted)
+{
+    unsigned char piece[1 << 14];
+    char text[EK_DIGEST_TEXT];
+    ek_digest digest;
+    EK_TRY(ek_digest_begin(&digest));
+    FILE *file = fopen(path, "rb");
+    if (!file) {
+        ek_digest_end(&digest, NULL);
+        return ek_fail(errno == ENOENT ? EK_ERR_NOT_FOUND : EK_ERR_IO, "%s: cannot be read: %s", path,
+                       strerror(errno));
+    }
+    for (size_t got; (got = fread(piece, 1, sizeof piece, file)) > 0;)
+        ek_digest_add(&digest, piece, got);
+    const bool failed = ferror(file);
+    ek_digest_end(&digest, text);
+    fclose(file);
+    if (failed)
+        return ek_fail(EK_ERR_IO, "%s: cannot be read", path);
+    if (strcmp(text, wanted) != 0)
+        return ek_fail(EK_ERR_DIGEST, "%s: its SHA-256 is %.12s..., not %.12s...", path, text, wanted);
+    return EK_OK;
+}
+
+static ek_status check_archive(const job *j, const char *path)
+{
+    return check_digest(path, j->set->cifar->archive_digest);
+}
+
+/* Where a file of the archive goes: j->plain is set to it. */
+static const char *take_batch(void *user, const char *name, int64_t size)
+{
+    job *j = user;
+    const ek_known_cifar *cifar = j->set->cifar;
+    const size_t folder = strlen(cifar->folder);
+    (void)size;
+    name += strncmp(name, "./", 2) ? 0 : 2;
+    if (strncmp(name, cifar->folder, folder) != 0 || name[folder] != '/')
+        return NULL;
+    for (int split = 0; split < 2; split++)
+        for (const ek_known_batch *batch = cifar->batch[split]; batch->name; batch++)
+            if (!strcmp(batch->name, name + folder + 1) && !ek_path_join(j->plain, j->folder, batch->name, ""))
+                return j->plain;
+    return NULL;
+}
+
+static ek_status install_archive(job *j)
+{
+    EK_TRY(ek_tar_extract(j->part, take_batch, j));
+    return remove_file(j->part);
+}
+
+static ek_status fetch_archive(job *j)
+{
+    const ek_known_cifar *cifar = j->set->cifar;
+    bool done = true;
+    j->name = cifar->archive;
+    j->most = cifar->archive_size;
+    j->check = check_archive;
+    j->install = install_archive;
+    EK_TRY(ek_path_join(j->part, j->folder, cifar->archive, ".part"));
+    for (int split = 0; split < 2; split++)
+        for (const ek_known_batch *batch = cifar->batch[split]; batch->name && done; batch++) {
+            EK_TRY(ek_path_join(j->plain, j->folder, batch->name, ""));
+            const ek_status status = check_digest(j->plain, batch->digest);
+            if (status && status != EK_ERR_NOT_FOUND && status != EK_ERR_DIGEST)
+                return status;
+            done = !status;
+        }
+    return done ? EK_OK : try_mirrors(j);
 }
 
 /* ---- The folder --------------------------------------------------------------------------------------------- */
@@ -190,12 +289,7 @@ static ek_status fetch_all(job *j)
     EK_TRY(j->options->dir ? ek_path_join(j->folder, j->options->dir, "", "")
                            : ek_places_cache(j->folder, j->set->name));
     EK_TRY(lock_folder(j));
-    for (int file = 0; file < 4; file++) {
-        j->split = file < 2 ? EK_SPLIT_TRAIN : EK_SPLIT_TEST;
-        j->kind = file % 2 ? EK_IDX_IMAGES : EK_IDX_LABELS; /* the short one first: it tells soon if all is well */
-        EK_TRY(fetch_file(j));
-    }
-    return EK_OK;
+    return j->set->cifar ? fetch_archive(j) : fetch_idx(j);
 }
 
 ek_status ek_fetch_set(const ek_known_set *set, const ek_fetch_options *options)
@@ -228,7 +322,7 @@ ek_status ek_fetch_set(const ek_known_set *set, const ek_fetch_options *options)
     (void)options;
     return ek_fail(EK_ERR_UNSUPPORTED,
                    "%s cannot be downloaded: this build is without libcurl, zlib or libcrypto; "
-                   "copy its four files into a folder by hand",
+                   "copy its files into a folder by hand",
                    set->name);
 }
 

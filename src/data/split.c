@@ -34,6 +34,9 @@ static ek_status make_part(ek_dataset **part, ek_dataset *whole, const bool *mar
         return EK_ERR_MEMORY;
     *made = *whole;
     made->path = NULL;
+    made->own_names = NULL; /* the whole keeps them */
+    made->skipped_first = NULL;
+    made->skipped = 0;
     made->n = n;
     atomic_init(&made->users, 1);
     made->whole = whole->whole ? whole->whole : whole;
