@@ -126,6 +126,29 @@ int64_t cli_net_parameters(const ek_net *net);
 /* "6x24x24", or "120" for features. */
 const char *cli_shape_text(const ek_layer_info *layer, char text[48]);
 
+/* How a data set is opened: what --resize and its like say (images.c, as the rest down to cli_normalize). */
+typedef struct cli_data_options {
+    const char *resize, *colour;
+    bool coarse, skip_broken;
+    bool may_lack; /* where the data set lacks the split, CLI_GO and NULL come back */
+} cli_data_options;
+
+/* Rows of a table of options that fill such a struct. */
+/* clang-format off */
+#define CLI_DATA_ROWS(o)                                                                                             \
+    {"--resize", .value = "N|HxW", .text = &(o).resize, .help = "resize images, with antialiasing (as they are)"},   \
+    {"--colour", .value = "grey|rgb", .text = &(o).colour,                                                           \
+     .help = "make images grey or RGB (as they are; in folders grey where all are)"},                                \
+    {"--coarse", .flag = &(o).coarse, .help = "cifar-100: its 20 coarse labels"},                                    \
+    {"--skip-broken", .flag = &(o).skip_broken,                                                                      \
+     .help = "leave out image files that cannot be decoded (they are an error)"}
+/* clang-format on */
+
+/* Opens a split of a data set; a warning tells of files that were left out. CLI_GO, or the exit status after a
+ * message; *dataset is NULL then. */
+int cli_data_open(const cli_command *self, ek_dataset **dataset, const char *name, ek_split split,
+                  const cli_data_options *options);
+
 /* --augment: a list of crop[=PIXELS], flip and erase[=PROBABILITY]; NULL and "none" are none. CLI_GO, or the exit
  * status after a message (images.c; the next one too). */
 int cli_read_augment(const cli_command *self, const char *text, ek_augment_options *augment);

@@ -26,7 +26,7 @@ static int fetch(const cli_command *self, int argc, char **argv)
 {
     const char *name = CLI_DATA_DEFAULT, *dir = NULL, *mirror = NULL;
     const cli_option options[] = {
-        {"NAME", .text = &name, .help = "fashion-mnist or mnist (fashion-mnist)"},
+        {"NAME", .text = &name, .help = "fashion-mnist, mnist, cifar-10 or cifar-100 (fashion-mnist)"},
         {"--dir", .value = "DIR", .text = &dir, .help = "where to (~/.cache/evenkeel/NAME)"},
         {"--mirror", .value = "URL", .text = &mirror, .help = "fetch from here alone (the official addresses)"},
         {.name = NULL},
@@ -74,7 +74,7 @@ static void print_counts(ek_dataset *const sets[2])
     enum { CLASSES_MAX = 256 };
     int64_t counts[2][CLASSES_MAX] = {{0}};
     ek_dataset_info info;
-    for (int split = 0; split < 2; split++) {
+    for (int split = 0; split < 2 && sets[split]; split++) {
         ek_dataset_get_info(sets[split], &info);
         for (int64_t i = 0; i < info.count; i++)
             counts[split][ek_dataset_label(sets[split], i)]++;
@@ -89,21 +89,28 @@ static void print_counts(ek_dataset *const sets[2])
 static int info(const cli_command *self, int argc, char **argv)
 {
     const char *name = CLI_DATA_DEFAULT;
+    cli_data_options images = {0};
     const cli_option options[] = {
-        {"NAME|DIR", .text = &name, .help = "data set or folder of IDX files (fashion-mnist)"},
+        {"NAME|DIR", .text = &name, .help = "data set or folder (fashion-mnist)"},
+        CLI_DATA_ROWS(images),
         {.name = NULL},
     };
     int status = cli_parse(self, options, argc, argv);
     if (status != CLI_GO)
         return status;
     ek_dataset *sets[2] = {NULL, NULL};
-    if (ek_dataset_open(&sets[EK_SPLIT_TRAIN], name, EK_SPLIT_TRAIN) ||
-        ek_dataset_open(&sets[EK_SPLIT_TEST], name, EK_SPLIT_TEST)) {
-        status = cli_fail(self, "%s", ek_error());
-    } else {
+    images.may_lack = true; /* folders of images often have training images alone */
+    status = cli_data_open(self, &sets[EK_SPLIT_TEST], name, EK_SPLIT_TEST, &images);
+    images.may_lack = false;
+    if (status == CLI_GO)
+        status = cli_data_open(self, &sets[EK_SPLIT_TRAIN], name, EK_SPLIT_TRAIN, &images);
+    if (status == CLI_GO) {
         status = CLI_DONE;
         print_set(sets[EK_SPLIT_TRAIN], EK_SPLIT_TRAIN);
-        print_set(sets[EK_SPLIT_TEST], EK_SPLIT_TEST);
+        if (sets[EK_SPLIT_TEST])
+            print_set(sets[EK_SPLIT_TEST], EK_SPLIT_TEST);
+        else
+            puts("test    none");
         print_counts(sets);
     }
     ek_dataset_free(sets[EK_SPLIT_TRAIN]);
@@ -118,8 +125,10 @@ static int show(const cli_command *self, int argc, char **argv)
     const char *name = CLI_DATA_DEFAULT, *split = "train", *out = NULL;
     int64_t first = 0;
     int count = 32, columns = 8;
+    cli_data_options images = {0};
     const cli_option options[] = {
-        {"NAME|DIR", .text = &name, .help = "data set or folder of IDX files (fashion-mnist)"},
+        {"NAME|DIR", .text = &name, .help = "data set or folder (fashion-mnist)"},
+        CLI_DATA_ROWS(images),
         {"--out", .letter = 'o', .value = "FILE.png", .text = &out, .required = true, .help = "the picture"},
         {"--split", .value = "train|test", .text = &split, .help = "which of its images (train)"},
         {"--first", .value = "N", .count = &first, .low = 0, .high = 1e15, .help = "from this image on (0)"},
@@ -133,13 +142,13 @@ static int show(const cli_command *self, int argc, char **argv)
     if (strcmp(split, "train") != 0 && strcmp(split, "test") != 0)
         return cli_usage(self, "--split: '%s' is neither train nor test", split);
     ek_dataset *dataset = NULL;
-    ek_status shown = ek_dataset_open(&dataset, name, !strcmp(split, "test") ? EK_SPLIT_TEST : EK_SPLIT_TRAIN);
-    if (!shown) {
+    status = cli_data_open(self, &dataset, name, !strcmp(split, "test") ? EK_SPLIT_TEST : EK_SPLIT_TRAIN, &images);
+    if (status == CLI_GO) {
         cli_signals_hold();
-        shown = ek_dataset_save_sheet(dataset, first, count, columns, out);
+        const ek_status shown = ek_dataset_save_sheet(dataset, first, count, columns, out);
         cli_signals_release();
+        status = shown ? cli_fail(self, "%s", ek_error()) : CLI_DONE;
     }
-    status = shown ? cli_fail(self, "%s", ek_error()) : CLI_DONE;
     ek_dataset_free(dataset);
     return cli_finish(self, status);
 }

@@ -11,6 +11,7 @@ enum { OUTPUTS_MAX = 1024, COLUMNS_MAX = 16 };
 
 typedef struct evaluation {
     const char *model, *data, *split, *net_name;
+    cli_data_options images;
     int threads;
     bool json;
     ek_net *net;
@@ -190,8 +191,11 @@ static int evaluate(const cli_command *self, evaluation *e)
     e->net = cli_model_open(self, e->model, e->net_name);
     if (!e->net)
         return CLI_FAILED;
-    if (ek_dataset_open(&e->dataset, e->data, !strcmp(e->split, "test") ? EK_SPLIT_TEST : EK_SPLIT_TRAIN) ||
-        ek_net_layer(e->net, ek_net_layer_count(e->net) - 1, &last))
+    const int opened = cli_data_open(self, &e->dataset, e->data,
+                                     !strcmp(e->split, "test") ? EK_SPLIT_TEST : EK_SPLIT_TRAIN, &e->images);
+    if (opened != CLI_GO)
+        return opened;
+    if (ek_net_layer(e->net, ek_net_layer_count(e->net) - 1, &last))
         return cli_fail(self, "%s", ek_error());
     ek_dataset_get_info(e->dataset, &e->info);
     compare_names(self, e);
@@ -217,8 +221,9 @@ int cli_eval(const cli_command *self, int argc, char **argv)
     evaluation e = {.data = CLI_DATA_DEFAULT, .split = "test", .threads = ek_cpu_count()};
     const cli_option options[] = {
         {"MODEL", .text = &e.model, .required = true, .help = "a file that 'evenkeel train --out' wrote"},
-        {"--data", .value = "NAME|DIR", .text = &e.data, .help = "data set or folder of IDX files (fashion-mnist)"},
+        {"--data", .value = "NAME|DIR", .text = &e.data, .help = "data set or folder (fashion-mnist)"},
         {"--split", .value = "train|test", .text = &e.split, .help = "which of its images (test)"},
+        CLI_DATA_ROWS(e.images),
         {"--net", .value = "NAME|FILE", .text = &e.net_name,
          .help = "for weights alone, as PyTorch saves them: the net they belong to"},
         {"--threads", .value = "N", .integer = &e.threads, .low = 1, .high = CLI_THREADS_MAX,

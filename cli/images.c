@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * What images go through on their way into a net, as one types it: --augment and --normalize. */
+ * Images as one asks for them on the command line: --resize and the like, --augment, --normalize. */
 #define _GNU_SOURCE
 #include "cli.h"
 
@@ -15,6 +15,48 @@ static bool read_number(const char *text, double low, double high, double *value
     *value = strtod(text, &end);
     return !*end && *value >= low && *value <= high;
 }
+
+/* ---- Opening ------------------------------------------------------------------------------------------------- */
+
+/* "28", "28x32": height and width. */
+static bool read_size(const char *text, int *height, int *width)
+{
+    char rest;
+    const int read = sscanf(text, "%6dx%6d%c", height, width, &rest);
+    if (read == 1 && !text[strspn(text, "0123456789")])
+        *width = *height;
+    else if (read != 2 || text[strspn(text, "0123456789x")])
+        return false;
+    return *height >= 1 && *height <= 65536 && *width >= 1 && *width <= 65536;
+}
+
+int cli_data_open(const cli_command *self, ek_dataset **dataset, const char *name, ek_split split,
+                  const cli_data_options *options)
+{
+    ek_data_options o = {.split = split, .coarse = options->coarse, .skip_broken = options->skip_broken};
+    *dataset = NULL;
+    if (options->resize && !read_size(options->resize, &o.height, &o.width))
+        return cli_usage(self, "--resize: '%s' is neither N nor HxW, of 1 to 65536", options->resize);
+    if (options->colour && !strcmp(options->colour, "grey"))
+        o.colour = EK_COLOUR_GREY;
+    else if (options->colour && !strcmp(options->colour, "rgb"))
+        o.colour = EK_COLOUR_RGB;
+    else if (options->colour)
+        return cli_usage(self, "--colour: '%s' is neither grey nor rgb", options->colour);
+    const ek_status opened = ek_dataset_open_with(dataset, name, &o);
+    if (opened == EK_ERR_NOT_FOUND && options->may_lack)
+        return CLI_GO;
+    if (opened)
+        return cli_fail(self, "%s", ek_error());
+    ek_dataset_info info;
+    ek_dataset_get_info(*dataset, &info);
+    if (info.skipped)
+        cli_warn(self, "%jd file%s left out; the first: %s", (intmax_t)info.skipped, info.skipped == 1 ? "" : "s",
+                 info.skipped_first);
+    return CLI_GO;
+}
+
+/* ---- Augmentation -------------------------------------------------------------------------------------------- */
 
 /* "crop", "crop=4", "flip", "erase", "erase=0.5". */
 static bool read_change(const char *word, ek_augment_options *augment)
@@ -50,6 +92,8 @@ int cli_read_augment(const cli_command *self, const char *text, ek_augment_optio
             return cli_usage(self, "--augment: '%s' is none of crop[=PIXELS], flip, erase[=PROBABILITY]", word);
     return CLI_GO;
 }
+
+/* ---- Normalisation ------------------------------------------------------------------------------------------- */
 
 /* Numbers with commas between; how many, 0 for anything else. */
 static int read_numbers(char *text, int most, float *values)

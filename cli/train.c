@@ -9,6 +9,7 @@
 typedef struct settings {
     const char *data, *net, *init, *out, *augment_text, *normalize;
     ek_augment_options augment;
+    cli_data_options images;
     double val_split; /* 0: the test split validates */
     int epochs, batch_size, threads;
     uint64_t seed;
@@ -88,17 +89,18 @@ static int open_net(training *t)
 
 static int open_data(training *t)
 {
-    ek_dataset *whole = NULL;
-    ek_status status = ek_dataset_open(&t->train, t->set->data, EK_SPLIT_TRAIN);
-    if (!status && t->set->val_split > 0) {
-        whole = t->train;
-        status = ek_dataset_split(whole, t->set->val_split, t->set->seed, &t->train, &t->val);
+    const settings *set = t->set;
+    int status = cli_data_open(t->self, &t->train, set->data, EK_SPLIT_TRAIN, &set->images);
+    if (status == CLI_GO && set->val_split > 0) {
+        ek_dataset *whole = t->train;
+        if (ek_dataset_split(whole, set->val_split, set->seed, &t->train, &t->val))
+            status = cli_fail(t->self, "%s", ek_error());
         ek_dataset_free(whole);
-    } else if (!status) {
-        status = ek_dataset_open(&t->val, t->set->data, EK_SPLIT_TEST);
+    } else if (status == CLI_GO) {
+        status = cli_data_open(t->self, &t->val, set->data, EK_SPLIT_TEST, &set->images);
     }
-    if (status)
-        return cli_fail(t->self, "%s", ek_error());
+    if (status != CLI_GO)
+        return status;
     ek_dataset_get_info(t->train, &t->train_info);
     ek_dataset_get_info(t->val, &t->val_info);
     return cli_normalize(t->self, t->set->normalize, t->train, t->net);
@@ -191,6 +193,8 @@ static ek_status note_all(const training *t)
     status = status ? status : note(net, "train.seed", "%ju", (uintmax_t)set->seed);
     status = status ? status : note(net, "train.order", "%s", set->no_shuffle ? "file" : "shuffled");
     status = status ? status : note(net, "train.augment", "%s", set->augment_text ? set->augment_text : "none");
+    if (!status && set->images.resize)
+        status = note(net, "data.resize", "%s", set->images.resize);
     if (!status && set->val_split > 0)
         status = note(net, "data.val_split", "%g", set->val_split);
     status = status ? status : note(net, "train.loss", "%.9g", last->loss);
@@ -255,7 +259,7 @@ int cli_train(const cli_command *self, int argc, char **argv)
     settings set = {
         .data = CLI_DATA_DEFAULT, .net = CLI_NET_DEFAULT, .epochs = 10, .batch_size = 128, .threads = ek_cpu_count()};
     const cli_option own[] = {
-        {"--data", .value = "NAME|DIR", .text = &set.data, .help = "data set or folder of IDX files (fashion-mnist)"},
+        {"--data", .value = "NAME|DIR", .text = &set.data, .help = "data set or folder (fashion-mnist)"},
         {"--net", .value = "NAME|FILE", .text = &set.net,
          .help = "lenet, bn-lenet, bn-lenet-scratch, or a net as text (bn-lenet)"},
         {"--init", .value = "FILE", .text = &set.init, .help = "start from these weights, safetensors (Xavier)"},
@@ -265,6 +269,7 @@ int cli_train(const cli_command *self, int argc, char **argv)
         {"--seed", .value = "N", .seed = &set.seed,
          .help = "of first weights, shuffling, --augment and --val-split (0)"},
         {"--no-shuffle", .flag = &set.no_shuffle, .help = "take the images in file order"},
+        CLI_DATA_ROWS(set.images),
         {"--augment", .value = "LIST", .text = &set.augment_text,
          .help = "change training images at random: crop[=4],flip,erase[=0.5] (none)"},
         {"--normalize", .value = "data|M/S", .text = &set.normalize,

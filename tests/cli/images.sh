@@ -41,6 +41,48 @@ passes "noted" "^data.val_split +0.25$" notes split
 passes "another seed, other images" "^saved" train --val-split 0.25 --seed 1 -o other
 report "told by the digest" "$([ "$(notes split | grep '^data.digest')" = "$(notes other | grep '^data.digest')" ] &&
     echo the same)"
+passes "resized" "1x14x20" "$EVENKEEL" data info tiny --resize 14x20
+passes "and coloured" "3x28x28" "$EVENKEEL" data info tiny --colour rgb
+printf 'input 1 14 14\nconv2d 3 kernel=5\nbatchnorm\nsigmoid\nflatten\nlinear 10\n' >small.net
+passes "a net for small images" "^saved" "$EVENKEEL" train --data tiny --net small.net --epochs 1 --resize 14 -o small
+passes "notes them" "^data.resize +14$" notes small
+passes "evaluated" "accuracy" "$EVENKEEL" eval small --data tiny --resize 14
+fails "not without" 1 "images are 1x28x28, the net's input is 1x14x14" "$EVENKEEL" eval small --data tiny
+for wrong in 0 x 14x 14x0 65537 -1 1x2x3; do
+    fails "--resize $wrong" 2 "^evenkeel data info: --resize: '.*' is neither N nor HxW" \
+        "$EVENKEEL" data info tiny --resize "$wrong"
+done
+fails "--colour blue" 2 "neither grey nor rgb" "$EVENKEEL" data info tiny --colour blue
+
+# ---- Folders of images
+files=$here/../fuzz/corpus/image
+mkdir -p photos/train/one photos/train/two photos/val/two
+cp "$files/rgb.png" "$files/one.png" "$files/grey.jpg" photos/train/one
+cp "$files/palette.png" "$files/cmyk.jpg" "$files/progressive.jpeg" photos/train/two
+cp "$files/rgb.jpg" photos/val/two
+run "$EVENKEEL" data info photos --resize 12
+if grep -q "is without lib" err; then
+    echo "SKIP: folders of images: this build lacks libpng or libjpeg"
+else
+    passes "a folder of images" "^train +6 images 3x12x12, 2 classes, sha256:" "$EVENKEEL" data info photos --resize 12
+    same "its classes" "two 3 1" "$(awk '$1 == "two" {print $1, $2, $3}' out)"
+    passes "shown" "" "$EVENKEEL" data show photos --resize 12 --count 6 -o sheet.png
+    fails "images of several sizes" 1 "one/one.png: 1 x 1 pixels, where one/grey.jpg has 11 x 13" "$EVENKEEL" data info photos
+    printf 'input 3 12 12\nconv2d 3 kernel=5\nbatchnorm\nsigmoid\nflatten\nlinear 2\n' >photos.net
+    passes "trained on" "^saved" "$EVENKEEL" train --data photos --net photos.net --epochs 2 --resize 12 \
+        --normalize data --augment crop=1,flip -o photos.model
+    passes "with its classes' names" "^labels +one, two$" notes photos.model
+    passes "evaluated too" "^two " "$EVENKEEL" eval photos.model --data photos --resize 12
+    cp "$files/bad-short.png" photos/train/two/broken.png
+    fails "a broken file" 1 "1 of 7 images cannot be read .* photos/train/two/broken.png: " \
+        "$EVENKEEL" data info photos --resize 12
+    run "$EVENKEEL" data info photos --resize 12 --skip-broken
+    same "skipped by choice" "0 6" "$status $(awk '$1 == "train" && $3 == "images" {print $2}' out)"
+    same "and said so" 1 "$(grep -c '1 file left out; the first: photos/train/two/broken.png' err)"
+    rm -r photos/val
+    rm photos/train/two/broken.png
+    passes "training images alone" "^test +none$" "$EVENKEEL" data info photos --resize 12
+fi
 rm tiny/t10k*
 passes "no test images are needed then" "150 images, 50 for validation" train --val-split 0.25
 fails "but without" 1 "t10k" train
