@@ -217,7 +217,22 @@ typedef struct ek_net_conv2d_options {
     int padding;  /* zeros on every side; default 0 */
     int stride;   /* default 1 */
     bool no_bias; /* default: a bias per output channel */
+    /* Of rows and of columns alone, where they are not 0: in place of kernel, padding, stride, dilation. */
+    int kernel_h, kernel_w, padding_h, padding_w, stride_h, stride_w, dilation_h, dilation_w;
+    int dilation; /* from tap to tap of the kernel, in rows and columns of the image; default 1 */
+    int groups;   /* convolutions side by side, each of its share of the channels; default 1 */
 } ek_net_conv2d_options;
+
+typedef enum ek_pooling { EK_POOLING_MAX = 1, EK_POOLING_AVG = 2 } ek_pooling;
+
+typedef struct ek_net_pool2d_options {
+    int kernel;  /* rows and columns of a window; default 1 */
+    int stride;  /* from window to window; default: as kernel */
+    int padding; /* rows and columns around the image, at most half of kernel; default 0 */
+    /* Of rows and of columns alone, where they are not 0. */
+    int kernel_h, kernel_w, stride_h, stride_w, padding_h, padding_w;
+    bool exclude_padding; /* an average is over the values inside the image; default: zeros of the padding count */
+} ek_net_pool2d_options;
 
 typedef struct ek_net_linear_options {
     bool no_bias; /* default: a bias per output feature */
@@ -239,8 +254,9 @@ typedef struct ek_net_layernorm_options {
     bool no_affine; /* default: gamma and beta per value of a sample */
 } ek_net_layernorm_options;
 
-/* PyTorch's Conv2d: cross-correlation, weight [out,in,kernel,kernel]. Input [C,H,W], output
- * [out_channels, (H + 2*padding - kernel)/stride + 1, likewise W]. */
+/* PyTorch's Conv2d: cross-correlation, weight [out, C/groups, kernel_h, kernel_w]. Input [C,H,W], output
+ * [out_channels, (H + 2*padding - dilation*(kernel - 1) - 1)/stride + 1, likewise W]. groups divides C and
+ * out_channels; groups = C is a depthwise convolution. */
 EK_API ek_status ek_net_conv2d(ek_net *net, int out_channels, const ek_net_conv2d_options *options);
 
 /* PyTorch's Linear: weight [out,in]. Input [F]: flatten first. */
@@ -265,6 +281,9 @@ EK_API ek_status ek_net_maxpool2d(ek_net *net, int kernel, int stride, int paddi
 /* PyTorch's AvgPool2d without padding: windows of kernel x kernel every `stride` (0 means kernel); what does not
  * fill a window is left out. */
 EK_API ek_status ek_net_avgpool2d(ek_net *net, int kernel, int stride);
+
+/* The same two with every option: PyTorch's MaxPool2d, and AvgPool2d with its count_include_pad. */
+EK_API ek_status ek_net_pool2d(ek_net *net, ek_pooling how, const ek_net_pool2d_options *options);
 
 /* PyTorch's AdaptiveAvgPool2d(1): the mean of each channel, [C,H,W] to [C,1,1]. */
 EK_API ek_status ek_net_globalavgpool(ek_net *net);

@@ -57,6 +57,15 @@ static const char *const nets[] = {
     "linear 4\nlayernorm\n",
     "input 2 5 5\nlayernorm affine=no eps=0\nconv2d 3 kernel=3\nlayernorm eps=0.1\nbatchnorm\nsigmoid\n"
     "flatten\nlinear 4\n",
+    /* convolutions whose rows and columns differ, dilated, in groups, depthwise */
+    "input 2 9 8\nconv2d 4 kernel=3x1 padding=1x0 stride=1x2\nbatchnorm\nrelu\nconv2d 6 kernel=3x2 padding=2x1 "
+    "dilation=2x1 groups=2\nsigmoid\nflatten\nlinear 3\n",
+    "input 1 8 9\nconv2d 6 kernel=2x3\nsigmoid\nconv2d 6 kernel=3 padding=1 groups=6 bias=no\nbatchnorm\nrelu\n"
+    "conv2d 4\nsigmoid\nconv2d 8 kernel=3 dilation=2 padding=2 groups=4 stride=2\nflatten\nlinear 3\n",
+    "input 4 1 1\nconv2d 6 groups=2\nsigmoid\nconv2d 3 groups=3\nflatten\n",
+    /* averages with padding, of oblong windows */
+    "input 2 7 8\navgpool 3x2 stride=2x1 padding=1\nconv2d 3 kernel=2\nsigmoid\navgpool 3 stride=1 padding=1 "
+    "count_include_pad=no\nmaxpool 2x3 padding=1x0\nflatten\nlinear 3\n",
     /* relu and maxima: in units, overlapping, with padding, without an activation before them */
     "input 2 8 6\nconv2d 5 kernel=3 padding=1\nbatchnorm\nrelu\nmaxpool 2\nconv2d 4 kernel=3 padding=1\nrelu\n"
     "flatten\nlinear 7\nbatchnorm\nrelu\nlinear 4\n",

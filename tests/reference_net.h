@@ -4,6 +4,7 @@
 #ifndef EK_TESTS_REFERENCE_NET_H
 #define EK_TESTS_REFERENCE_NET_H
 
+#include "net/geometry.h"
 #include "net/net.h"
 #include "op/norm.h"
 #include "op/reference.h"
@@ -77,33 +78,6 @@ static inline void reference_net_free(reference_net *r)
 static inline double *reference_part(const reference_net *r, double *values, int tensor)
 {
     return tensor < 0 ? NULL : values + (r->net->tensors[tensor].data - r->net->values);
-}
-
-static inline ek_conv reference_conv_of(const ek_layer *l)
-{
-    const bool conv = l->kind == EK_LAYER_CONV2D;
-    return (ek_conv){.c = l->in.c,
-                     .h = l->in.h,
-                     .w = l->in.w,
-                     .k = l->out.c,
-                     .p = l->out.h,
-                     .q = l->out.w,
-                     .r = conv ? l->o.conv.kernel : 1,
-                     .s = conv ? l->o.conv.kernel : 1,
-                     .stride = conv ? l->o.conv.stride : 1,
-                     .padding = conv ? l->o.conv.padding : 0};
-}
-
-static inline ek_pool2d reference_pool_of(const ek_layer *l)
-{
-    ek_pool2d g = {.c = l->in.c, .h = l->in.h, .w = l->in.w, .p = l->out.h, .q = l->out.w};
-    const bool whole = l->kind == EK_LAYER_GLOBALAVGPOOL;
-    g.kernel_h = whole ? g.h : l->o.pool.kernel;
-    g.kernel_w = whole ? g.w : l->o.pool.kernel;
-    g.stride_h = g.stride_w = whole ? 1 : l->o.pool.stride;
-    g.padding_h = g.padding_w = whole ? 0 : l->o.pool.padding;
-    g.maximum = l->kind == EK_LAYER_MAXPOOL2D;
-    return g;
 }
 
 static inline ek_activation reference_activation_of(const ek_layer *l)
@@ -212,8 +186,8 @@ static inline void reference_forward_layer(reference_net *r, int i, ek_mode mode
     {
         const ek_layer *l = &r->net->layers[i];
         reference_layer *s = &r->layers[i];
-        const ek_conv conv = reference_conv_of(l);
-        const ek_pool2d pool = reference_pool_of(l);
+        const ek_conv conv = ek_layer_conv(l);
+        const ek_pool2d pool = ek_layer_pool(l);
         const double *weight = reference_part(r, r->values, l->weight), *bias = reference_part(r, r->values, l->bias);
         const int64_t count = r->n * ek_dims_count(l->in);
         switch (l->kind) {
@@ -294,8 +268,8 @@ static inline void reference_backward_layer(reference_net *r, int i, const doubl
     {
         const ek_layer *l = &r->net->layers[i];
         reference_layer *s = &r->layers[i];
-        const ek_conv conv = reference_conv_of(l);
-        const ek_pool2d pool = reference_pool_of(l);
+        const ek_conv conv = ek_layer_conv(l);
+        const ek_pool2d pool = ek_layer_pool(l);
         const ek_shape shape = reference_shape(l, r->n);
         const double *in = l->from < 0 ? x : r->layers[l->from].y, *dy = s->dy;
         const double *weight = reference_part(r, r->values, l->weight);

@@ -23,6 +23,26 @@ static ek_net *build(const ek_safetensors *file, const char *name, const char *t
                                          .stride = golden_int(text, "stride"),
                                          .no_bias = !golden_int(text, "bias")};
         GOLDEN_OK(ek_net_conv2d(net, (int)y->dim[1], &options));
+    } else if (golden_is(text, "conv2d_pairs")) {
+        ek_net_conv2d_options options = {.groups = golden_int(text, "groups"),
+                                         .kernel_h = golden_int(text, "kernel_h"),
+                                         .kernel_w = golden_int(text, "kernel_w"),
+                                         .padding_h = golden_int(text, "padding_h"),
+                                         .padding_w = golden_int(text, "padding_w"),
+                                         .stride_h = golden_int(text, "stride_h"),
+                                         .stride_w = golden_int(text, "stride_w"),
+                                         .dilation_h = golden_int(text, "dilation_h"),
+                                         .dilation_w = golden_int(text, "dilation_w")};
+        GOLDEN_OK(ek_net_conv2d(net, (int)y->dim[1], &options));
+    } else if (golden_is(text, "avg_pool_pairs")) {
+        ek_net_pool2d_options options = {.kernel_h = golden_int(text, "kernel_h"),
+                                         .kernel_w = golden_int(text, "kernel_w"),
+                                         .padding_h = golden_int(text, "padding_h"),
+                                         .padding_w = golden_int(text, "padding_w"),
+                                         .stride_h = golden_int(text, "stride_h"),
+                                         .stride_w = golden_int(text, "stride_w"),
+                                         .exclude_padding = !golden_int(text, "count_include_pad")};
+        GOLDEN_OK(ek_net_pool2d(net, EK_POOLING_AVG, &options));
     } else if (golden_is(text, "linear")) {
         GOLDEN_OK(ek_net_flatten(net));
         GOLDEN_OK(ek_net_linear(net, (int)y->dim[1], &(ek_net_linear_options){.no_bias = !golden_int(text, "bias")}));
@@ -114,6 +134,7 @@ static void run_operation(const ek_safetensors *file, const char *operation, int
 static void test_conv2d(void **state)
 {
     run_operation(*state, "conv2d", 9);
+    run_operation(*state, "conv2d_pairs", 9);
 }
 
 static void test_linear(void **state)
@@ -124,6 +145,7 @@ static void test_linear(void **state)
 static void test_avg_pool(void **state)
 {
     run_operation(*state, "avg_pool", 7);
+    run_operation(*state, "avg_pool_pairs", 3);
 }
 
 static void test_sigmoid(void **state)

@@ -89,11 +89,19 @@ static void test_reference_conv(void **state)
     (void)state;
     for (int i = 0; i < 24; i++) {
         const int r = 1 + i % 4, s = 1 + i % 3, stride = 1 + i % 3, padding = i % 4;
-        ek_conv g = {.c = 1 + i % 3, .h = 4 + i % 2, .w = 5, .k = 1 + i % 2, .r = r, .s = s};
-        g.stride = stride;
-        g.padding = padding;
-        g.p = (g.h + 2 * padding - r) / stride + 1;
-        g.q = (g.w + 2 * padding - s) / stride + 1;
+        ek_conv g = {.c = 1 + i % 3, .h = 4 + i % 2, .w = 5, .k = 1 + i % 2, .r = r, .s = s, .groups = 1};
+        g.stride_h = stride;
+        g.stride_w = 1 + stride % 2;
+        g.padding_h = padding;
+        g.padding_w = padding + i % 2;
+        g.dilation_h = 1 + (i % 3 == 0 && padding > 1);
+        g.dilation_w = 1 + (i % 5 == 0 && padding > 1);
+        if (i % 3 == 1) {
+            g.groups = 2;
+            g.k *= 2;
+        }
+        g.p = (g.h + 2 * g.padding_h - g.dilation_h * (r - 1) - 1) / g.stride_h + 1;
+        g.q = (g.w + 2 * g.padding_w - g.dilation_w * (s - 1) - 1) / g.stride_w + 1;
         operation o = {.conv = g, .n = 2, .in = 2 * g.c * g.h * g.w, .out = 2 * g.k * g.p * g.q};
         const int64_t weights = ek_conv_weights(&g);
         o.x = random_doubles(o.in);
@@ -143,17 +151,9 @@ static void test_reference_pools(void **state)
     for (int what = 0; what < 4; what++)
         for (int kernel = 1; kernel <= 3; kernel++)
             for (int stride = 1; stride <= 4; stride++)
-                check_pool((ek_pool2d){.c = 2,
-                                       .h = 5,
-                                       .w = 6,
-                                       .kernel_h = kernel,
-                                       .kernel_w = 1 + kernel % 3,
-                                       .stride_h = stride,
-                                       .stride_w = 1 + stride % 3,
-                                       .padding_h = kernel / 2 * (what > 0),
-                                       .padding_w = (1 + kernel % 3) / 2 * (what > 1),
-                                       .maximum = what == 3,
-                                       .inside = what == 2});
+                check_pool((ek_pool2d){2, 5, 6, 0, 0, kernel, 1 + kernel % 3, stride, 1 + stride % 3,
+                                       kernel / 2 * (what > 0), (1 + kernel % 3) / 2 * (what > 1), what == 3,
+                                       what == 2});
 }
 
 /* Units, and layer norm as a unit whose norm is per sample. */
@@ -265,6 +265,15 @@ static void test_reference_cross_entropy(void **state)
 /* ---- Programs against the reference ------------------------------------------------------------------------- */
 
 enum { NETS = sizeof nets / sizeof *nets, MOST = 100 };
+
+/* Where a net's random numbers begin: elsewhere for each text, so that they do not depend on what is listed beside it. */
+static uint64_t own_numbers(const char *text)
+{
+    uint64_t digest = 0xcbf29ce484222325u; /* FNV-1a */
+    for (; *text; text++)
+        digest = (digest ^ (uint64_t)*text) * 0x100000001b3u;
+    return digest;
+}
 
 static ek_net *new_net(const char *text)
 {
@@ -524,7 +533,7 @@ static void test_programs(void **state)
     for (int i = 0; i < NETS; i++) {
         const bool bytes = i % 2;
         const int threads = 1 + i % 3;
-        random_counter = (uint64_t)i << 32; /* a net's numbers do not depend on the nets before it */
+        random_counter = own_numbers(nets[i]); /* a net's numbers do not depend on the nets before it */
         ek_net *net = new_net(nets[i]);
         ek_backend *backend = NULL;
         ek_program *program = NULL;
@@ -564,7 +573,7 @@ static void test_reference_nets(void **state)
 {
     (void)state;
     for (int i = 0; i < NETS; i++) {
-        random_counter = (uint64_t)i << 32;
+        random_counter = own_numbers(nets[i]);
         ek_net *net = new_net(nets[i]);
         net_and_batch b = {reference_net_new(net, 3), new_samples(net, 3, false)};
         net_loss(&b);

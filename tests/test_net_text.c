@@ -31,7 +31,8 @@ static void expect_text(const char *text, const char *expected)
 static void expect_error(const char *text, const char *message)
 {
     ek_net *net = ek_net_parse(text, NULL);
-    assert_null(net);
+    if (net)
+        fail_msg("%s: no error", text);
     assert_string_equal(ek_error(), message);
 }
 
@@ -47,6 +48,9 @@ static void test_written_as_read(void **state)
         "input 65536 1 1\nbatchnorm eps=0 momentum=1 moving_variance=population affine=no tracking=no\n",
         "input 1 1 1\nbatchnorm momentum=cumulative use_moving=yes hold_moving=yes hold_affine=yes\n",
         "input 2 3 4\nbatchnorm eps=0.001 momentum=0.01\nlayernorm\nlayernorm eps=1e-12 affine=no\n",
+        ("input 4 30 31\nconv2d 6 kernel=3x5 padding=1x2 stride=2x1 dilation=1x2 groups=2 bias=no\n"
+         "conv2d 6 kernel=3 dilation=2 groups=6\navgpool 3x2\navgpool 2x3 stride=2 padding=1x0 "
+         "count_include_pad=no\nmaxpool 2 stride=1x2\n"),
         "input 2 9 8\nrelu\nmaxpool 3 stride=2 padding=1\nmaxpool 2\nglobalavgpool\nflatten\n",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
@@ -56,7 +60,8 @@ static void test_written_as_read(void **state)
 static void test_defaults_are_not_written(void **state)
 {
     (void)state;
-    expect_text("input 9 9 9\nconv2d 6 kernel=1 padding=0 stride=1 bias=yes\navgpool 2 stride=2\n"
+    expect_text("input 9 9 9\nconv2d 6 kernel=1x1 padding=0 stride=1 dilation=1x1 groups=1 bias=yes\n"
+                "avgpool 2x2 stride=2 padding=0 count_include_pad=yes\n"
                 "batchnorm eps=1e-5 momentum=0.1 moving_variance=unbiased affine=yes tracking=yes use_moving=no "
                 "hold_moving=no hold_affine=no\nlayernorm eps=0.00001 affine=yes\nflatten\nlinear 3 bias=yes",
                 "input 9 9 9\nconv2d 6\navgpool 2\nbatchnorm\nlayernorm\nflatten\nlinear 3\n");
@@ -85,7 +90,7 @@ static void test_every_option(void **state)
                 if (k == EK_LAYER_LINEAR)
                     assert_int_equal(ek_net_flatten(net), EK_OK);
                 ek_layer layer = ek_layer_new((ek_layer_kind)k, 2);
-                ek_option_set(option, &layer, values[v]);
+                ek_option_set(option, &layer, ek_option_parts(option) - 1, values[v]);
                 if (k == EK_LAYER_RESIDUAL) /* its options go together: test_blocks */
                     layer.o.residual.pad = layer.o.residual.pad || layer.o.residual.stride > 1;
                 assert_int_equal(ek_net_add(net, &layer), EK_OK);
@@ -98,7 +103,9 @@ static void test_every_option(void **state)
                 assert_non_null(twin);
                 const ek_layer *read = &twin->layers[twin->tail];
                 for (int i = 0; i < kind->option_count; i++)
-                    assert_true(ek_option_get(&kind->options[i], read) == ek_option_get(&kind->options[i], &layer));
+                    for (int j = 0; j < ek_option_parts(&kind->options[i]); j++)
+                        assert_true(ek_option_get(&kind->options[i], read, j) ==
+                                    ek_option_get(&kind->options[i], &layer, j));
                 free(text);
                 ek_net_free(net);
                 ek_net_free(twin);
@@ -140,9 +147,10 @@ static void test_errors_in_layers(void **state)
                  "net:2:1: unknown layer 'input'; the layers are conv2d, linear, batchnorm, layernorm, relu, "
                  "sigmoid, maxpool, avgpool, globalavgpool, flatten, residual, concat");
     expect_error("input 1 2 2\nconv2d 6 kernal=3",
-                 "net:2:10: unknown option 'kernal'; conv2d takes kernel, padding, stride, bias");
-    expect_error("input 1 2 2\nconv2d 6 out_channels=3",
-                 "net:2:10: unknown option 'out_channels'; conv2d takes kernel, padding, stride, bias");
+                 "net:2:10: unknown option 'kernal'; conv2d takes kernel, padding, stride, dilation, groups, bias");
+    expect_error(
+        "input 1 2 2\nconv2d 6 out_channels=3",
+        "net:2:10: unknown option 'out_channels'; conv2d takes kernel, padding, stride, dilation, groups, bias");
     expect_error("input 1 2 2\nsigmoid 3", "net:2:9: unknown option '3'; sigmoid takes no options");
     expect_error("input 1 2 2\nflatten =", "net:2:9: unknown option nothing; flatten takes no options");
     expect_error("input 1 2 2\nconv2d", "net:2:7: out_channels must be 1 to 65536, found nothing");
@@ -152,6 +160,10 @@ static void test_errors_in_layers(void **state)
     expect_error("input 1 2 2\nconv2d 6 kernel=0", "net:2:17: kernel must be 1 to 65536, found '0'");
     expect_error("input 1 2 2\nconv2d 6 kernel=", "net:2:17: kernel must be 1 to 65536, found nothing");
     expect_error("input 1 2 2\nconv2d 6 kernel=+1", "net:2:17: kernel must be 1 to 65536, found '+1'");
+    expect_error("input 1 2 2\nconv2d 6 kernel=3x", "net:2:17: kernel must be 1 to 65536, found '3x'");
+    expect_error("input 1 2 2\nconv2d 6 kernel=3x0", "net:2:17: kernel must be 1 to 65536, found '3x0'");
+    expect_error("input 1 2 2\nconv2d 6 kernel=3x3x3", "net:2:17: kernel must be 1 to 65536, found '3x3x3'");
+    expect_error("input 1 2 2\nconv2d 6 groups=1x1", "net:2:17: groups must be 1 to 65536, found '1x1'");
     expect_error("input 1 2 2\nconv2d 6 kernel = 3", "net:2:10: expected a value, as in kernel=1");
     expect_error("input 1 2 2\nconv2d 6 bias", "net:2:10: expected a value, as in bias=no");
     expect_error("input 1 2 2\nconv2d 6 bias=false", "net:2:15: bias must be yes or no, found 'false'");

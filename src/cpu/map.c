@@ -11,6 +11,8 @@ int ek_map_extent(const ek_step *s)
         return ek_conv_fast(g) ? ek_winograd_groups(g->p, g->q) : g->p;
     if (s->kind == EK_STEP_MAP_BACKWARD)
         return ek_conv_fast(g) ? ek_winograd_groups(g->h, g->w) : g->h;
+    if (g->groups > 1)
+        return g->groups;
     return ek_conv_fast(g) ? (g->k + FAST_CHANNELS - 1) / FAST_CHANNELS : g->k;
 }
 
@@ -26,6 +28,22 @@ static void run_weight(const ek_blocked_kernels *kernels, const ek_step *s, cons
         s->u.map.has_bias ? d->parts + ek_conv_weights(g) + first : NULL);
 }
 
+/* The same of groups i0..i1-1. */
+static void run_groups_weight(const ek_blocked_kernels *kernels, const ek_step *s, const ek_map_data *d, int i0,
+                              int i1)
+{
+    const ek_conv *g = &s->u.map.g, one = ek_conv_group(g);
+    ek_conv own = *g;
+    own.groups = i1 - i0;
+    own.c = own.groups * one.c;
+    own.k = own.groups * one.k;
+    const size_t first = (size_t)i0, c = first * (size_t)one.c, k = first * (size_t)one.k;
+    kernels->conv_backward_weight(&own, d->x + c * (size_t)g->h * (size_t)g->w * EK_LANES,
+                                  d->dy + k * (size_t)g->p * (size_t)g->q * EK_LANES, d->scratch,
+                                  d->parts + first * (size_t)ek_conv_weights(&one),
+                                  s->u.map.has_bias ? d->parts + ek_conv_weights(g) + k : NULL);
+}
+
 void ek_map_run(const ek_blocked_kernels *kernels, const ek_step *s, const ek_map_data *d, int begin, int end)
 {
     const ek_conv *g = &s->u.map.g;
@@ -38,6 +56,8 @@ void ek_map_run(const ek_blocked_kernels *kernels, const ek_step *s, const ek_ma
         kernels->winograd_backward_data(g, d->packed, d->dy, d->scratch, d->dx, begin, end);
     else if (s->kind == EK_STEP_MAP_BACKWARD)
         kernels->conv_backward_data(g, d->packed, d->dy, d->dx, begin, end);
+    else if (g->groups > 1)
+        run_groups_weight(kernels, s, d, begin, end);
     else if (fast)
         run_weight(kernels, s, d, begin * FAST_CHANNELS, end * FAST_CHANNELS < g->k ? end * FAST_CHANNELS : g->k);
     else

@@ -214,7 +214,7 @@ static int extent_of(const ek_step *s, double *work)
     case EK_STEP_MAP:
     case EK_STEP_MAP_BACKWARD:
     case EK_STEP_WEIGHT_PARTS:
-        *work = (double)g->k * g->p * g->q * g->c * g->r * g->s;
+        *work = (double)ek_conv_weights(g) * g->p * g->q;
         return ek_map_extent(s);
     case EK_STEP_UNIT:
     case EK_STEP_UNIT_SUMS:

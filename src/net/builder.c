@@ -48,26 +48,39 @@ static ek_status needs_image(const ek_layer *layer)
     return ek_fail(EK_ERR_SHAPE, "needs images, but its input is %d features; put it before flatten", layer->in.c);
 }
 
-/* Windows of `kernel` every `stride` along an extent. */
-static int windows(int extent, int padding, int kernel, int stride)
+/* "3x5", or "3" for twice the same. */
+static const char *pair_text(const int pair[2], char buffer[32])
 {
-    return (extent + 2 * padding - kernel) / stride + 1;
+    if (pair[0] == pair[1])
+        snprintf(buffer, 32, "%d", pair[0]);
+    else
+        snprintf(buffer, 32, "%dx%d", pair[0], pair[1]);
+    return buffer;
 }
 
-static ek_status infer_windows(ek_layer *layer, int kernel, int padding, int stride)
+/* Windows of `kernel` taps, `dilation` apart, every `stride` along an extent; 0: not one fits. */
+static int windows(int extent, int padding, int kernel, int stride, int dilation)
 {
-    char input[40], padded[40] = "";
+    const int64_t room = (int64_t)extent + 2 * (int64_t)padding - ((int64_t)dilation * (kernel - 1) + 1);
+    return room < 0 ? 0 : (int)(room / stride + 1);
+}
+
+static ek_status infer_windows(ek_layer *layer, const int kernel[2], const int padding[2], const int stride[2],
+                               const int dilation[2])
+{
+    char input[40], text[32], padded[48] = "", dilated[48] = "";
     const ek_dims in = layer->in;
-    int smaller = in.h < in.w ? in.h : in.w;
-    if (padding > 0)
-        snprintf(padded, sizeof padded, " padded by %d", padding);
-    if (kernel > smaller + 2 * padding)
-        return ek_fail(EK_ERR_SHAPE, "kernel %d does not fit its input of %s%s; make the kernel smaller%s", kernel,
-                       ek_dims_text(in, input), padded,
-                       layer->kind == EK_LAYER_CONV2D ? " or add padding" : ", or leave the layer out");
-    layer->out.h = windows(in.h, padding, kernel, stride);
-    layer->out.w = windows(in.w, padding, kernel, stride);
-    return EK_OK;
+    layer->out.h = windows(in.h, padding[0], kernel[0], stride[0], dilation[0]);
+    layer->out.w = windows(in.w, padding[1], kernel[1], stride[1], dilation[1]);
+    if (layer->out.h > 0 && layer->out.w > 0)
+        return EK_OK;
+    if (padding[0] > 0 || padding[1] > 0)
+        snprintf(padded, sizeof padded, " padded by %s", pair_text(padding, text));
+    if (dilation[0] > 1 || dilation[1] > 1)
+        snprintf(dilated, sizeof dilated, " dilated by %s", pair_text(dilation, text));
+    return ek_fail(EK_ERR_SHAPE, "kernel %s%s does not fit its input of %s%s; make the kernel smaller%s",
+                   pair_text(kernel, text), dilated, ek_dims_text(in, input), padded,
+                   layer->kind == EK_LAYER_CONV2D ? " or add padding" : ", or leave the layer out");
 }
 
 static ek_status check_weights(size_t count)
@@ -79,10 +92,15 @@ static ek_status check_weights(size_t count)
 
 static ek_status infer_conv2d(ek_layer *layer)
 {
-    size_t kernel = (size_t)layer->o.conv.kernel;
+    const int *kernel = layer->o.conv.kernel, groups = layer->o.conv.groups;
     EK_TRY(needs_image(layer));
-    EK_TRY(infer_windows(layer, layer->o.conv.kernel, layer->o.conv.padding, layer->o.conv.stride));
-    return check_weights(ek_size_mul((size_t)layer->in.c * (size_t)layer->out.c, kernel * kernel));
+    if (layer->in.c % groups || layer->out.c % groups)
+        return ek_fail(EK_ERR_SHAPE,
+                       "groups must divide the %d channels of its input and the %d of its output; %d do not",
+                       layer->in.c, layer->out.c, groups);
+    EK_TRY(infer_windows(layer, kernel, layer->o.conv.padding, layer->o.conv.stride, layer->o.conv.dilation));
+    return check_weights(
+        ek_size_mul((size_t)(layer->in.c / groups) * (size_t)layer->out.c, (size_t)kernel[0] * (size_t)kernel[1]));
 }
 
 static ek_status infer_linear(ek_layer *layer)
@@ -97,12 +115,14 @@ static ek_status infer_linear(ek_layer *layer)
 
 static ek_status infer_pool2d(ek_layer *layer)
 {
+    const int *kernel = layer->o.pool.kernel, *padding = layer->o.pool.padding;
+    char padding_text[32], kernel_text[32];
     EK_TRY(needs_image(layer));
     layer->out.c = layer->in.c;
-    if (2 * layer->o.pool.padding > layer->o.pool.kernel)
-        return ek_fail(EK_ERR_ARGUMENT, "padding %d is more than half of kernel %d: windows would miss the image",
-                       layer->o.pool.padding, layer->o.pool.kernel);
-    return infer_windows(layer, layer->o.pool.kernel, layer->o.pool.padding, layer->o.pool.stride);
+    if (2 * padding[0] > kernel[0] || 2 * padding[1] > kernel[1])
+        return ek_fail(EK_ERR_ARGUMENT, "padding %s is more than half of kernel %s: windows would miss the image",
+                       pair_text(padding, padding_text), pair_text(kernel, kernel_text));
+    return infer_windows(layer, kernel, padding, layer->o.pool.stride, (const int[]){1, 1});
 }
 
 static ek_status infer_globalavgpool(ek_layer *layer)
@@ -166,10 +186,12 @@ static ek_status check_options(const ek_layer *layer)
     const ek_kind *kind = &ek_kinds[layer->kind];
     for (int i = 0; i < kind->option_count; i++) {
         const ek_option *option = &kind->options[i];
-        double value = ek_option_get(option, layer);
-        if (!ek_option_allows(option, value))
-            return ek_fail(EK_ERR_ARGUMENT, "%s is %.*g; it must be %s", option->name,
-                           option->type == EK_OPTION_FLOAT ? 9 : 10, value, option->range);
+        for (int part = 0; part < ek_option_parts(option); part++) {
+            double value = ek_option_get(option, layer, part);
+            if (!ek_option_allows(option, value))
+                return ek_fail(EK_ERR_ARGUMENT, "%s is %.*g; it must be %s", option->name,
+                               option->type == EK_OPTION_FLOAT ? 9 : 10, value, option->range);
+        }
     }
     return EK_OK;
 }
@@ -263,13 +285,25 @@ ek_status ek_net_add(ek_net *net, const ek_layer *layer)
 
 /* ---- The public calls: options with defaults filled in ------------------------------------------------------ */
 
+/* An option of rows and columns: each its own where it is given, else what is given for both, else as it is. */
+static void set_pair(int pair[2], int both, int rows, int columns)
+{
+    if (rows || both)
+        pair[0] = rows ? rows : both;
+    if (columns || both)
+        pair[1] = columns ? columns : both;
+}
+
 ek_status ek_net_conv2d(ek_net *net, int out_channels, const ek_net_conv2d_options *options)
 {
     ek_layer layer = ek_layer_new(EK_LAYER_CONV2D, out_channels);
     if (options) {
-        layer.o.conv.kernel = options->kernel ? options->kernel : layer.o.conv.kernel;
-        layer.o.conv.padding = options->padding;
-        layer.o.conv.stride = options->stride ? options->stride : layer.o.conv.stride;
+        set_pair(layer.o.conv.kernel, options->kernel, options->kernel_h, options->kernel_w);
+        set_pair(layer.o.conv.padding, options->padding, options->padding_h, options->padding_w);
+        set_pair(layer.o.conv.stride, options->stride, options->stride_h, options->stride_w);
+        set_pair(layer.o.conv.dilation, options->dilation, options->dilation_h, options->dilation_w);
+        if (options->groups)
+            layer.o.conv.groups = options->groups;
         layer.o.conv.bias = !options->no_bias;
     }
     return ek_net_add(net, &layer);
@@ -330,17 +364,31 @@ ek_status ek_net_sigmoid(ek_net *net)
 ek_status ek_net_maxpool2d(ek_net *net, int kernel, int stride, int padding)
 {
     ek_layer layer = ek_layer_new(EK_LAYER_MAXPOOL2D, kernel);
-    if (stride)
-        layer.o.pool.stride = stride;
-    layer.o.pool.padding = padding;
+    set_pair(layer.o.pool.stride, stride, 0, 0);
+    set_pair(layer.o.pool.padding, padding, 0, 0);
     return ek_net_add(net, &layer);
 }
 
 ek_status ek_net_avgpool2d(ek_net *net, int kernel, int stride)
 {
     ek_layer layer = ek_layer_new(EK_LAYER_AVGPOOL2D, kernel);
-    if (stride)
-        layer.o.pool.stride = stride;
+    set_pair(layer.o.pool.stride, stride, 0, 0);
+    return ek_net_add(net, &layer);
+}
+
+ek_status ek_net_pool2d(ek_net *net, ek_pooling how, const ek_net_pool2d_options *options)
+{
+    EK_TRY(ek_net_check(net));
+    if (how != EK_POOLING_MAX && how != EK_POOLING_AVG)
+        return ek_net_mark(net, ek_fail(EK_ERR_ARGUMENT, "ek_net_pool2d: %d is no way to pool", (int)how));
+    ek_layer layer = ek_layer_new(how == EK_POOLING_MAX ? EK_LAYER_MAXPOOL2D : EK_LAYER_AVGPOOL2D, 1);
+    if (options) {
+        set_pair(layer.o.pool.kernel, options->kernel, options->kernel_h, options->kernel_w);
+        ek_layer_follow_size(&layer);
+        set_pair(layer.o.pool.stride, options->stride, options->stride_h, options->stride_w);
+        set_pair(layer.o.pool.padding, options->padding, options->padding_h, options->padding_w);
+        layer.o.pool.count_padding = how == EK_POOLING_AVG && !options->exclude_padding;
+    }
     return ek_net_add(net, &layer);
 }
 

@@ -23,12 +23,13 @@ static void fill(const ek_tensor *tensor, float value)
 }
 
 /* Numbers that reach one output of a convolution or linear layer, and outputs that one number reaches, as PyTorch
- * counts them: borders and strides do not matter. */
+ * counts them from the weight's extents: borders and strides do not matter, and of groups only in the former. */
 static void fans(const ek_layer *layer, double *in, double *out)
 {
-    double kernel = layer->kind == EK_LAYER_CONV2D ? layer->o.conv.kernel : 1;
-    *in = layer->in.c * kernel * kernel;
-    *out = layer->out.c * kernel * kernel;
+    const bool conv = layer->kind == EK_LAYER_CONV2D;
+    const double kernel = conv ? (double)layer->o.conv.kernel[0] * layer->o.conv.kernel[1] : 1;
+    *in = layer->in.c / (conv ? layer->o.conv.groups : 1) * kernel;
+    *out = layer->out.c * kernel;
 }
 
 ek_status ek_net_init(ek_net *net, ek_init how, uint64_t seed)

@@ -9,17 +9,21 @@
 /* clang-format off */
 #define NUMBER(name, field, low, range) \
     {name, EK_OPTION_NUMBER, offsetof(ek_layer, field), low, EK_EXTENT_MAX, range, {NULL, NULL}, NULL}
+#define PAIR(name, field, low, range) \
+    {name, EK_OPTION_PAIR, offsetof(ek_layer, field), low, EK_EXTENT_MAX, range, {NULL, NULL}, NULL}
 #define SWITCH(name, field) \
     {name, EK_OPTION_SWITCH, offsetof(ek_layer, field), 0, 1, "yes or no", {"no", "yes"}, NULL}
 #define EPS(field) \
     {"eps", EK_OPTION_FLOAT, offsetof(ek_layer, field), 0, FLT_MAX, "0 or more", {NULL, NULL}, NULL}
 
 const ek_kind ek_kinds[EK_LAYER_KINDS] = {
-    [EK_LAYER_CONV2D] = {"conv2d", true, 5, {
+    [EK_LAYER_CONV2D] = {"conv2d", true, 7, {
         NUMBER("out_channels", out.c, 1, "1 to 65536"),
-        NUMBER("kernel", o.conv.kernel, 1, "1 to 65536"),
-        NUMBER("padding", o.conv.padding, 0, "0 to 65536"),
-        NUMBER("stride", o.conv.stride, 1, "1 to 65536"),
+        PAIR("kernel", o.conv.kernel, 1, "1 to 65536"),
+        PAIR("padding", o.conv.padding, 0, "0 to 65536"),
+        PAIR("stride", o.conv.stride, 1, "1 to 65536"),
+        PAIR("dilation", o.conv.dilation, 1, "1 to 65536"),
+        NUMBER("groups", o.conv.groups, 1, "1 to 65536"),
         SWITCH("bias", o.conv.bias),
     }},
     [EK_LAYER_LINEAR] = {"linear", true, 2, {
@@ -45,13 +49,15 @@ const ek_kind ek_kinds[EK_LAYER_KINDS] = {
     [EK_LAYER_RELU] = {"relu", false, 0, {{0}}},
     [EK_LAYER_SIGMOID] = {"sigmoid", false, 0, {{0}}},
     [EK_LAYER_MAXPOOL2D] = {"maxpool", true, 3, {
-        NUMBER("kernel", o.pool.kernel, 1, "1 to 65536"),
-        NUMBER("stride", o.pool.stride, 1, "1 to 65536"),
-        NUMBER("padding", o.pool.padding, 0, "0 to 65536"),
+        PAIR("kernel", o.pool.kernel, 1, "1 to 65536"),
+        PAIR("stride", o.pool.stride, 1, "1 to 65536"),
+        PAIR("padding", o.pool.padding, 0, "0 to 65536"),
     }},
-    [EK_LAYER_AVGPOOL2D] = {"avgpool", true, 2, {
-        NUMBER("kernel", o.pool.kernel, 1, "1 to 65536"),
-        NUMBER("stride", o.pool.stride, 1, "1 to 65536"),
+    [EK_LAYER_AVGPOOL2D] = {"avgpool", true, 4, {
+        PAIR("kernel", o.pool.kernel, 1, "1 to 65536"),
+        PAIR("stride", o.pool.stride, 1, "1 to 65536"),
+        PAIR("padding", o.pool.padding, 0, "0 to 65536"),
+        SWITCH("count_include_pad", o.pool.count_padding),
     }},
     [EK_LAYER_GLOBALAVGPOOL] = {"globalavgpool", false, 0, {{0}}},
     [EK_LAYER_FLATTEN] = {"flatten", false, 0, {{0}}},
@@ -69,7 +75,9 @@ ek_layer ek_layer_new(ek_layer_kind kind, int size)
     ek_layer layer = {.kind = kind, .weight = -1, .bias = -1, .moving_mean = -1, .moving_var = -1, .num_batches = -1};
     switch (kind) {
     case EK_LAYER_CONV2D:
-        layer.o.conv.kernel = layer.o.conv.stride = 1;
+        for (int i = 0; i < 2; i++)
+            layer.o.conv.kernel[i] = layer.o.conv.stride[i] = layer.o.conv.dilation[i] = 1;
+        layer.o.conv.groups = 1;
         layer.o.conv.bias = true;
         break;
     case EK_LAYER_LINEAR:
@@ -84,13 +92,13 @@ ek_layer ek_layer_new(ek_layer_kind kind, int size)
         layer.o.layernorm.eps = 1e-5f;
         layer.o.layernorm.affine = true;
         break;
-    case EK_LAYER_MAXPOOL2D:
     case EK_LAYER_AVGPOOL2D:
-        layer.o.pool.stride = size;
+        layer.o.pool.count_padding = true;
         break;
     case EK_LAYER_RESIDUAL:
         layer.o.residual.stride = 1;
         break;
+    case EK_LAYER_MAXPOOL2D:
     case EK_LAYER_RELU:
     case EK_LAYER_SIGMOID:
     case EK_LAYER_GLOBALAVGPOOL:
@@ -98,19 +106,28 @@ ek_layer ek_layer_new(ek_layer_kind kind, int size)
     case EK_LAYER_CONCAT:
         break;
     }
-    if (ek_kinds[kind].sized)
-        ek_option_set(&ek_kinds[kind].options[0], &layer, size);
+    const ek_option *first = &ek_kinds[kind].options[0];
+    for (int part = 0; ek_kinds[kind].sized && part < ek_option_parts(first); part++)
+        ek_option_set(first, &layer, part, size);
+    ek_layer_follow_size(&layer);
     return layer;
+}
+
+void ek_layer_follow_size(ek_layer *layer)
+{
+    if (layer->kind == EK_LAYER_MAXPOOL2D || layer->kind == EK_LAYER_AVGPOOL2D)
+        memcpy(layer->o.pool.stride, layer->o.pool.kernel, sizeof layer->o.pool.stride);
 }
 
 /* ---- Values of options -------------------------------------------------------------------------------------- */
 
-double ek_option_get(const ek_option *option, const ek_layer *layer)
+double ek_option_get(const ek_option *option, const ek_layer *layer, int part)
 {
     const void *field = (const char *)layer + option->offset;
     switch (option->type) {
     case EK_OPTION_NUMBER:
-        return *(const int *)field;
+    case EK_OPTION_PAIR:
+        return ((const int *)field)[part];
     case EK_OPTION_FLOAT:
         return (double)*(const float *)field;
     case EK_OPTION_SWITCH:
@@ -121,12 +138,13 @@ double ek_option_get(const ek_option *option, const ek_layer *layer)
     return 0;
 }
 
-void ek_option_set(const ek_option *option, ek_layer *layer, double value)
+void ek_option_set(const ek_option *option, ek_layer *layer, int part, double value)
 {
     void *field = (char *)layer + option->offset;
     switch (option->type) {
     case EK_OPTION_NUMBER:
-        *(int *)field = (int)value;
+    case EK_OPTION_PAIR:
+        ((int *)field)[part] = (int)value;
         break;
     case EK_OPTION_FLOAT:
         *(float *)field = (float)value;

@@ -9,6 +9,7 @@
 
 typedef enum ek_option_type {
     EK_OPTION_NUMBER, /* an int */
+    EK_OPTION_PAIR,   /* two ints, of rows and columns: "3x5", and "3" for twice the same */
     EK_OPTION_FLOAT,
     EK_OPTION_SWITCH,   /* a bool, "no" or "yes" */
     EK_OPTION_VARIANCE, /* an ek_moving_variance */
@@ -39,9 +40,18 @@ extern const ek_kind ek_kinds[EK_LAYER_KINDS];
 /* A layer with the defaults of its kind. `size` is the number behind its name, unused for kinds without. */
 ek_layer ek_layer_new(ek_layer_kind kind, int size);
 
-/* An option's value. Every type fits a double: ints and floats exactly, switches as 0 and 1. */
-double ek_option_get(const ek_option *option, const ek_layer *layer);
-void ek_option_set(const ek_option *option, ek_layer *layer, double value);
+/* Sets what by default follows the size: a pooling's stride is its kernel. */
+void ek_layer_follow_size(ek_layer *layer);
+
+/* An option's value, or part 0 or 1 of a pair. Every type fits a double: ints and floats exactly, switches as 0, 1. */
+double ek_option_get(const ek_option *option, const ek_layer *layer, int part);
+void ek_option_set(const ek_option *option, ek_layer *layer, int part, double value);
+
+/* 2 for a pair, else 1. */
+static inline int ek_option_parts(const ek_option *option)
+{
+    return option->type == EK_OPTION_PAIR ? 2 : 1;
+}
 
 /* Whether value is allowed; false for NaN. */
 bool ek_option_allows(const ek_option *option, double value);

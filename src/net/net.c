@@ -80,7 +80,8 @@ static int64_t layer_macs(const ek_layer *layer)
 {
     switch (layer->kind) {
     case EK_LAYER_CONV2D:
-        return ek_dims_count(layer->out) * layer->in.c * layer->o.conv.kernel * layer->o.conv.kernel;
+        return ek_dims_count(layer->out) * (layer->in.c / layer->o.conv.groups) * layer->o.conv.kernel[0] *
+               layer->o.conv.kernel[1];
     case EK_LAYER_LINEAR:
         return (int64_t)layer->out.c * layer->in.c;
     case EK_LAYER_BATCHNORM:

@@ -48,8 +48,9 @@ typedef struct ek_layer {
     ek_layer_kind kind;
     ek_dims in, out;
     union {
-        struct {
-            int kernel, padding, stride;
+        struct { /* each for rows and for columns */
+            int kernel[2], padding[2], stride[2], dilation[2];
+            int groups;
             bool bias;
         } conv;
         struct {
@@ -65,8 +66,9 @@ typedef struct ek_layer {
             bool affine;
         } layernorm;
         struct {
-            int kernel, stride, padding;
-        } pool; /* maxpool, avgpool */
+            int kernel[2], stride[2], padding[2];
+            bool count_padding; /* avgpool: the zeros of the padding enter the mean */
+        } pool;                 /* maxpool, avgpool */
         struct {
             bool pad; /* the shortcut is subsampled by stride and padded with channels of zeros */
             int stride;

@@ -192,7 +192,7 @@ static bool read_value(const ek_option *option, word w, double *value)
         *value = is_word(w, option->words[1]);
         return *value != 0 || is_word(w, option->words[0]);
     }
-    if (option->type == EK_OPTION_NUMBER)
+    if (option->type == EK_OPTION_NUMBER || option->type == EK_OPTION_PAIR)
         return read_whole(w, value);
     float number = 0;
     bool ok = ek_float_read(w.text, w.length, &number);
@@ -204,9 +204,17 @@ static ek_status set_option(const parser *p, const ek_option *option, word w, ek
 {
     char text[SHOWN];
     double value;
-    if (!read_value(option, w, &value) || !ek_option_allows(option, value))
-        return fail_at(p, w.text, "%s must be %s, found %s", option->name, option->range, shown(w, text));
-    ek_option_set(option, layer, value);
+    word parts[2] = {w, w}; /* a pair: "3x5", or once for both */
+    const char *times = option->type == EK_OPTION_PAIR ? memchr(w.text, 'x', w.length) : NULL;
+    if (times) {
+        parts[0].length = (size_t)(times - w.text);
+        parts[1] = (word){times + 1, w.length - parts[0].length - 1};
+    }
+    for (int i = 0; i < ek_option_parts(option); i++) {
+        if (!read_value(option, parts[i], &value) || !ek_option_allows(option, value))
+            return fail_at(p, w.text, "%s must be %s, found %s", option->name, option->range, shown(w, text));
+        ek_option_set(option, layer, i, value);
+    }
     return EK_OK;
 }
 
@@ -356,7 +364,7 @@ static ek_status parse_layer(parser *p, word name)
     ek_layer layer = ek_layer_new((ek_layer_kind)k, 1);
     if (kind->sized) {
         EK_TRY(set_option(p, &kind->options[0], next_word(p), &layer));
-        layer = ek_layer_new((ek_layer_kind)k, (int)ek_option_get(&kind->options[0], &layer));
+        ek_layer_follow_size(&layer);
     }
     EK_TRY(parse_options(p, kind, &layer));
     ek_status status = ek_net_add(p->net, &layer);

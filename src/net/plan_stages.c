@@ -2,6 +2,7 @@
  * Layers are gathered into stages: what runs in one pass over memory together is one stage, and stages read each
  * other's outputs. A residual becomes a join, which takes in the batch norm at its body's end and the activation
  * behind it; flattening is nothing, since memory stays as it is. */
+#include "net/geometry.h"
 #include "net/plan.h"
 
 static ek_stage *add_stage(ek_plan *plan, ek_stage_kind kind, int layer)
@@ -26,18 +27,9 @@ static void add_map(ek_plan *plan, int layer)
 {
     const ek_layer *l = &plan->net->layers[layer];
     ek_stage *s = add_stage(plan, EK_STAGE_MAP, layer);
-    const bool conv = l->kind == EK_LAYER_CONV2D;
-    s->g = (ek_conv){.c = l->in.c,
-                     .h = l->in.h,
-                     .w = l->in.w,
-                     .k = l->out.c,
-                     .p = l->out.h,
-                     .q = l->out.w,
-                     .r = conv ? l->o.conv.kernel : 1,
-                     .s = conv ? l->o.conv.kernel : 1,
-                     .stride = conv ? l->o.conv.stride : 1,
-                     .padding = conv ? l->o.conv.padding : 0};
-    s->linear = s->g.h == 1 && s->g.w == 1 && s->g.r == 1 && s->g.s == 1 && s->g.padding == 0; /* then p = q = 1 */
+    s->g = ek_layer_conv(l);
+    s->linear = s->g.h == 1 && s->g.w == 1 && s->g.r == 1 && s->g.s == 1 && s->g.padding_h == 0 &&
+                s->g.padding_w == 0 && s->g.groups == 1; /* then p = q = 1 */
     s->grad_bias = l->bias >= 0;
 }
 
@@ -96,21 +88,6 @@ static bool fits_unit(const ek_pool2d *g)
            g->h % k == 0 && g->w % k == 0;
 }
 
-static ek_pool2d pool_of(const ek_layer *l)
-{
-    ek_pool2d g = {.c = l->in.c, .h = l->in.h, .w = l->in.w, .p = l->out.h, .q = l->out.w};
-    if (l->kind == EK_LAYER_GLOBALAVGPOOL) {
-        g.kernel_h = g.stride_h = g.h;
-        g.kernel_w = g.stride_w = g.w;
-        return g;
-    }
-    g.kernel_h = g.kernel_w = l->o.pool.kernel;
-    g.stride_h = g.stride_w = l->o.pool.stride;
-    g.padding_h = g.padding_w = l->o.pool.padding;
-    g.maximum = l->kind == EK_LAYER_MAXPOOL2D;
-    return g;
-}
-
 static void add_batchnorm(ek_plan *plan, int layer)
 {
     const ek_layer *l = &plan->net->layers[layer];
@@ -148,7 +125,7 @@ static void add_activation(ek_plan *plan, int layer, ek_activation activation)
 static void add_pool(ek_plan *plan, int layer)
 {
     const ek_layer *l = &plan->net->layers[layer];
-    const ek_pool2d g = pool_of(l);
+    const ek_pool2d g = ek_layer_pool(l);
     ek_stage *s = only_source(plan, l);
     const bool open = s && s->kind == EK_STAGE_UNIT && s->u.pool == 1;
     if (!fits_unit(&g) || (g.maximum && (!open || s->u.activation == EK_IDENTITY))) {

@@ -27,9 +27,12 @@ static ek_tensor vector(ek_role role, int64_t count, bool trainable)
 
 static int conv2d_tensors(const ek_layer *layer, ek_tensor *tensors)
 {
-    int kernel = layer->o.conv.kernel, count = 0;
-    tensors[count++] = (ek_tensor){
-        .role = EK_ROLE_WEIGHT, .trainable = true, .ndim = 4, .dim = {layer->out.c, layer->in.c, kernel, kernel}};
+    const int *kernel = layer->o.conv.kernel;
+    int count = 0;
+    tensors[count++] = (ek_tensor){.role = EK_ROLE_WEIGHT,
+                                   .trainable = true,
+                                   .ndim = 4,
+                                   .dim = {layer->out.c, layer->in.c / layer->o.conv.groups, kernel[0], kernel[1]}};
     if (layer->o.conv.bias)
         tensors[count++] = vector(EK_ROLE_BIAS, layer->out.c, true);
     return count;

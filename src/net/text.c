@@ -28,28 +28,47 @@ static void append_value(char line[LINE_SIZE], const ek_option *option, double v
         append(line, ek_float_text((float)value, number)); /* ints are at most 65536: exact */
 }
 
+/* A pair's equal parts as one number. */
+static void append_option(char line[LINE_SIZE], const ek_option *option, const ek_layer *layer)
+{
+    const double first = ek_option_get(option, layer, 0);
+    append_value(line, option, first);
+    if (ek_option_parts(option) < 2 || ek_option_get(option, layer, 1) == first)
+        return;
+    append(line, "x");
+    append_value(line, option, ek_option_get(option, layer, 1));
+}
+
+static bool same_option(const ek_option *option, const ek_layer *a, const ek_layer *b)
+{
+    for (int part = 0; part < ek_option_parts(option); part++)
+        if (ek_option_get(option, a, part) != ek_option_get(option, b, part))
+            return false;
+    return true;
+}
+
 /* The kind, its size, and the options that differ from their defaults. */
 char *ek_layer_text(const ek_layer *layer)
 {
     const ek_kind *kind = &ek_kinds[layer->kind];
     char line[LINE_SIZE] = "";
-    int size = 0;
+    ek_layer plain = ek_layer_new(layer->kind, 1);
     append(line, kind->name);
     if (kind->sized) {
-        size = (int)ek_option_get(&kind->options[0], layer);
         append(line, " ");
-        append_value(line, &kind->options[0], size);
+        append_option(line, &kind->options[0], layer);
+        for (int part = 0; part < ek_option_parts(&kind->options[0]); part++)
+            ek_option_set(&kind->options[0], &plain, part, ek_option_get(&kind->options[0], layer, part));
+        ek_layer_follow_size(&plain);
     }
-    ek_layer plain = ek_layer_new(layer->kind, size);
     for (int i = kind->sized; i < kind->option_count; i++) {
         const ek_option *option = &kind->options[i];
-        double value = ek_option_get(option, layer);
-        if (value == ek_option_get(option, &plain))
+        if (same_option(option, layer, &plain))
             continue;
         append(line, " ");
         append(line, option->name);
         append(line, "=");
-        append_value(line, option, value);
+        append_option(line, option, layer);
     }
     return ek_strdup(line);
 }

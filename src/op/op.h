@@ -21,34 +21,50 @@
 /* Samples of a block. */
 enum { EK_LANES = 16 };
 
-/* conv2d: cross-correlation with zeros outside the image.
- *   y[k,p,q] = bias[k] + sum over c,r,s of weight[k,c,r,s] * x[c, p*stride - padding + r, q*stride - padding + s]
+/* conv2d: cross-correlation with zeros outside the image, for rows and columns each its own stride, padding, dilation.
+ *   y[k,p,q] = bias[k] + sum over c,r,s of weight[k,c,r,s] * x[c, p*stride_h - padding_h + r*dilation_h, likewise w]
  *   dx: the transposed map; dweight[k,c,r,s] = sum over n,p,q of dy[k,p,q] * x[c, ...]; dbias[k] = sum of dy[k].
- * P = (H + 2*padding - R)/stride + 1 >= 1, likewise Q. bias may be NULL for zeros.
+ * P = (H + 2*padding_h - dilation_h*(R - 1) - 1)/stride_h + 1 >= 1, likewise Q. bias may be NULL for zeros.
+ * groups: that many convolutions side by side, each of C/groups channels to K/groups, weight [K,C/groups,R,S];
+ * depthwise where groups = C. groups divides C and K.
  * linear is the case H = W = R = S = 1: features are channels. */
 typedef struct ek_conv {
     int c, h, w;
     int k, p, q;
     int r, s;
-    int stride, padding;
+    int stride_h, stride_w, padding_h, padding_w, dilation_h, dilation_w; /* strides and dilations from 1 */
+    int groups;                                                           /* from 1 */
 } ek_conv;
 
 static inline int64_t ek_conv_weights(const ek_conv *g)
 {
-    return (int64_t)g->k * g->c * g->r * g->s;
+    return (int64_t)g->k * (g->c / g->groups) * g->r * g->s;
+}
+
+/* One of the groups as a convolution of its own. */
+static inline ek_conv ek_conv_group(const ek_conv *g)
+{
+    ek_conv one = *g;
+    one.c = g->c / g->groups;
+    one.k = g->k / g->groups;
+    one.groups = 1;
+    return one;
 }
 
 /* Floats of working memory that one thread needs for dweight: sums in all lanes for up to four output channels. */
 static inline size_t ek_conv_scratch(const ek_conv *g)
 {
-    return (size_t)4 * (size_t)g->c * (size_t)g->r * (size_t)g->s * EK_LANES;
+    return (size_t)4 * (size_t)(g->c / g->groups) * (size_t)g->r * (size_t)g->s * EK_LANES;
 }
 
 /* The same map by Winograd's F(2x2,3x3) (Lavin and Gray 2015, arXiv:1509.09308), which takes 16 products for four
- * outputs in place of 36, at about the direct sum's rounding error: for 3x3 kernels, stride 1, padding 0 to 2. */
+ * outputs in place of 36, at about the direct sum's rounding error: for 3x3 kernels in one group, stride and
+ * dilation 1, padding 0 to 2. */
 static inline bool ek_winograd_fits(const ek_conv *g)
 {
-    return g->r == 3 && g->s == 3 && g->stride == 1 && g->padding >= 0 && g->padding <= 2;
+    return g->r == 3 && g->s == 3 && g->stride_h == 1 && g->stride_w == 1 && g->dilation_h == 1 &&
+           g->dilation_w == 1 && g->groups == 1 && g->padding_h >= 0 && g->padding_h <= 2 && g->padding_w >= 0 &&
+           g->padding_w <= 2;
 }
 
 /* Floats of its rearranged weights: 16 in place of 9. */
@@ -114,7 +130,7 @@ static inline bool ek_conv_fast(const ek_conv *g)
         return false;
     const double pairs = (double)g->c * g->k, tiles = ek_winograd_tiles(g->p, g->q);
     const double taps =
-        (double)ek_winograd_taps(g->p, g->h, g->padding) * (double)ek_winograd_taps(g->q, g->w, g->padding);
+        (double)ek_winograd_taps(g->p, g->h, g->padding_h) * (double)ek_winograd_taps(g->q, g->w, g->padding_w);
     return taps * pairs > 1.1 * tiles * (16 * pairs + 100 * ((double)g->c + g->k));
 }
 

@@ -20,15 +20,17 @@ static inline void for_each_product(const ek_conv *g, int64_t n, void (*visit)(v
     for (int64_t y = 0; y < n * g->k * g->p * g->q; y++) {
         const int64_t sample = y / g->q / g->p / g->k;
         const int k = (int)(y / g->q / g->p % g->k), p = (int)(y / g->q % g->p), q = (int)(y % g->q);
-        for (int c = 0; c < g->c; c++)
+        const int channels = g->c / g->groups, first = k / (g->k / g->groups) * channels;
+        for (int c = 0; c < channels; c++)
             for (int r = 0; r < g->r; r++)
                 for (int s = 0; s < g->s; s++) {
-                    const int h = p * g->stride - g->padding + r, w = q * g->stride - g->padding + s;
+                    const int h = p * g->stride_h - g->padding_h + r * g->dilation_h;
+                    const int w = q * g->stride_w - g->padding_w + s * g->dilation_w;
                     if (h < 0 || h >= g->h || w < 0 || w >= g->w)
                         continue;
                     visit(sums, (meeting){.y = y,
-                                          .weight = (((int64_t)k * g->c + c) * g->r + r) * g->s + s,
-                                          .x = ((sample * g->c + c) * g->h + h) * g->w + w,
+                                          .weight = (((int64_t)k * channels + c) * g->r + r) * g->s + s,
+                                          .x = ((sample * g->c + first + c) * g->h + h) * g->w + w,
                                           .k = k});
                 }
     }

@@ -74,6 +74,13 @@ CASES = [
     ("maxpool_first", 9, 31, 2,
      "input 2 8 9; maxpool 2 stride=1; conv2d 4 kernel=3; maxpool 2; relu; batchnorm; globalavgpool; conv2d 5; relu; "
      "flatten; linear 3"),
+    ("conv_pairs", 18, 50, 2,
+     "input 2 11 9; conv2d 6 kernel=3x2 padding=1x0 stride=1x2; batchnorm; relu; conv2d 8 kernel=3 padding=2 "
+     "dilation=2 groups=2 bias=no; batchnorm; relu; avgpool 3x2 stride=2 padding=1x0; flatten; linear 4"),
+    ("conv_depthwise", 9, 31, 2,
+     "input 3 10 10; conv2d 6; relu; conv2d 6 kernel=3 padding=1 groups=6 bias=no; batchnorm; relu; conv2d 12 kernel=3 "
+     "stride=2 groups=6; sigmoid; maxpool 2x3 stride=2x1 padding=1; avgpool 2 stride=1 padding=1 count_include_pad=no; "
+     "flatten; linear 3"),
 ]
 
 
@@ -133,6 +140,12 @@ def batch_norm(shape, options):
     return norm
 
 
+def pair(options, name, default):
+    """An option of rows and columns: "3x5", or "3" for twice the same."""
+    numbers = str(options.get(name, default)).split("x")
+    return int(numbers[0]), int(numbers[-1])
+
+
 def build(text):
     """The nn.Sequential of a net's text. Shapes are found by running what is there on zeros."""
     lines = text.splitlines()
@@ -140,23 +153,27 @@ def build(text):
     layers = []
     for line in lines[1:]:
         kind, *words = line.split()
-        size = int(words.pop(0)) if words and "=" not in words[0] else None
+        size = words.pop(0) if words and "=" not in words[0] else None
         options = dict(word.split("=") for word in words)
         bias = options.get("bias") != "no"
         if kind == "conv2d":
-            layer = nn.Conv2d(x.shape[1], size, int(options.get("kernel", 1)), int(options.get("stride", 1)),
-                              int(options.get("padding", 0)), bias=bias)
+            layer = nn.Conv2d(x.shape[1], int(size), pair(options, "kernel", 1), pair(options, "stride", 1),
+                              pair(options, "padding", 0), pair(options, "dilation", 1),
+                              int(options.get("groups", 1)), bias=bias)
         elif kind == "linear":
-            layer = nn.Linear(x.shape[1], size, bias=bias)
+            layer = nn.Linear(x.shape[1], int(size), bias=bias)
         elif kind == "batchnorm":
             layer = batch_norm(x.shape, options)
         elif kind == "layernorm":
             layer = nn.LayerNorm(x.shape[1:], eps=float(options.get("eps", 1e-5)),
                                  elementwise_affine=options.get("affine") != "no")
         elif kind == "avgpool":
-            layer = nn.AvgPool2d(size, int(options.get("stride", size)))
+            layer = nn.AvgPool2d(pair({"kernel": size}, "kernel", 1), pair(options, "stride", size),
+                                 pair(options, "padding", 0),
+                                 count_include_pad=options.get("count_include_pad") != "no")
         elif kind == "maxpool":
-            layer = nn.MaxPool2d(size, int(options.get("stride", size)), int(options.get("padding", 0)))
+            layer = nn.MaxPool2d(pair({"kernel": size}, "kernel", 1), pair(options, "stride", size),
+                                 pair(options, "padding", 0))
         elif kind == "globalavgpool":
             layer = nn.AdaptiveAvgPool2d(1)
         else:

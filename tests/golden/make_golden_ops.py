@@ -42,6 +42,17 @@ def conv2d(case, n, c, h, w, k, kernel, padding=0, stride=1, bias=True):
                   **inputs)
 
 
+def conv2d_pairs(case, n, c, h, w, k, kernel, padding=(0, 0), stride=(1, 1), dilation=(1, 1), groups=1):
+    """Each of kernel, padding, stride and dilation for rows and columns."""
+    pairs = {"kernel": kernel, "padding": padding, "stride": stride, "dilation": dilation}
+    words = [f"{name}_{axis}={pair[i]}" for name, pair in pairs.items() for i, axis in enumerate("hw")]
+    cases[case] = f"conv2d_pairs {' '.join(words)} groups={groups}"
+    inputs = {"x": normal(n, c, h, w), "bias": normal(k),
+              "weight": normal(k, c // groups, *kernel) / (c // groups * kernel[0] * kernel[1]) ** 0.5}
+    differentiate(case, lambda x, bias, weight: functional.conv2d(x, weight, bias, stride, padding, dilation, groups),
+                  None, **inputs)
+
+
 def linear(case, n, c, k, bias=True):
     cases[case] = f"linear bias={int(bias)}"
     inputs = {"x": normal(n, c), "weight": normal(k, c) / c ** 0.5}
@@ -127,6 +138,14 @@ def global_avg_pool(case, n, c, h, w):
 def avg_pool(case, n, c, h, w, kernel, stride):
     cases[case] = f"avg_pool kernel={kernel} stride={stride}"
     differentiate(case, lambda x: functional.avg_pool2d(x, kernel, stride), None, x=normal(n, c, h, w))
+
+
+def avg_pool_pairs(case, n, c, h, w, kernel, stride, padding, count_include_pad):
+    pairs = {"kernel": kernel, "padding": padding, "stride": stride}
+    words = [f"{name}_{axis}={pair[i]}" for name, pair in pairs.items() for i, axis in enumerate("hw")]
+    cases[case] = f"avg_pool_pairs {' '.join(words)} count_include_pad={int(count_include_pad)}"
+    differentiate(case, lambda x: functional.avg_pool2d(x, kernel, stride, padding, False, count_include_pad), None,
+                  x=normal(n, c, h, w))
 
 
 def cross_entropy(case, logits, labels):
@@ -222,6 +241,20 @@ def main():
     global_avg_pool("global_7x7", 5, 3, 7, 7)
     global_avg_pool("global_3x5", 17, 4, 3, 5)
     global_avg_pool("global_1x1", 2, 3, 1, 1)
+
+    conv2d_pairs("conv_3x5", 5, 3, 9, 8, 4, (3, 5), padding=(1, 2))
+    conv2d_pairs("conv_stride_2x3", 17, 2, 9, 10, 5, (2, 3), padding=(0, 1), stride=(2, 3))
+    conv2d_pairs("conv_dilated", 4, 3, 9, 8, 4, (3, 3), padding=(2, 2), dilation=(2, 2))
+    conv2d_pairs("conv_dilated_strided", 3, 2, 13, 11, 3, (3, 2), padding=(3, 1), stride=(2, 3), dilation=(3, 2))
+    conv2d_pairs("conv_dilated_4_strided_2", 2, 2, 14, 13, 3, (3, 3), padding=(4, 1), stride=(2, 2), dilation=(4, 4))
+    conv2d_pairs("conv_groups", 5, 6, 7, 6, 9, (3, 3), padding=(1, 1), groups=3)
+    conv2d_pairs("conv_depthwise", 16, 8, 6, 7, 8, (3, 3), padding=(1, 1), groups=8)
+    conv2d_pairs("conv_depthwise_twice", 3, 5, 8, 6, 10, (5, 3), padding=(2, 0), stride=(2, 1), groups=5)
+    conv2d_pairs("conv_groups_1x1", 5, 6, 1, 1, 4, (1, 1), groups=2)
+
+    avg_pool_pairs("pool_padded", 5, 3, 7, 6, (3, 3), (2, 2), (1, 1), True)
+    avg_pool_pairs("pool_padded_inside", 4, 2, 7, 6, (3, 2), (1, 2), (1, 1), False)
+    avg_pool_pairs("pool_oblong", 3, 2, 8, 9, (2, 4), (2, 3), (0, 2), True)
 
     golden_file.write("ops.safetensors", tensors, cases)
     print(f"{len(cases)} cases, {len(tensors)} tensors")

@@ -51,16 +51,36 @@ static inline void bench_linear(const ek_blocked_kernels *kernel, const ek_conv 
               g->c, k0, g->k - k0 < 12 ? g->k - k0 : 12, BLOCKS, rows, dy, k * LANES, dweight, dbias));
 }
 
+static inline ek_conv bench_shape(int c, int extent, int k, int kernel, int stride, int padding)
+{
+    const int extent_out = (extent + 2 * padding - kernel) / stride + 1;
+    return (ek_conv){.c = c,
+                     .h = extent,
+                     .w = extent,
+                     .k = k,
+                     .p = extent_out,
+                     .q = extent_out,
+                     .r = kernel,
+                     .s = kernel,
+                     .stride_h = stride,
+                     .stride_w = stride,
+                     .padding_h = padding,
+                     .padding_w = padding,
+                     .dilation_h = 1,
+                     .dilation_w = 1,
+                     .groups = 1};
+}
+
 static inline void bench_conv(const ek_blocked_kernels *kernel, ek_conv g)
 {
     const size_t in = (size_t)g.c * (size_t)g.h * (size_t)g.w * LANES, weights = (size_t)ek_conv_weights(&g);
     const size_t out = (size_t)g.k * (size_t)g.p * (size_t)g.q * LANES;
-    const double operations = 2.0 * (double)out * g.c * g.r * g.s;
+    const double operations = 2.0 * (double)out * (g.c / g.groups) * g.r * g.s;
     float *weight = random_floats(weights), *bias = random_floats((size_t)g.k), *packed = floats(weights);
     float *packed_backward = floats(weights), *x = random_floats(in), *y = floats(out), *dy = random_floats(out);
     float *dx = floats(in), *dweight = floats(weights), *dbias = floats((size_t)g.k);
     float *scratch = floats(ek_conv_scratch(&g));
-    printf("  convolution %dx%dx%d to %d, kernel %d\n", g.c, g.h, g.w, g.k, g.r);
+    printf("  convolution %dx%dx%d to %d, kernel %d%s\n", g.c, g.h, g.w, g.k, g.r, g.groups > 1 ? ", depthwise" : "");
     BENCH("pack", 0, kernel->pack_forward(&g, weight, packed));
     kernel->pack_backward(&g, weight, packed_backward);
     BENCH("forward", operations, kernel->conv_forward(&g, packed, bias, x, y, 0, g.p));
@@ -124,13 +144,16 @@ static inline void bench_all(void)
     for (int i = 0; i < set_count; i++) {
         const ek_blocked_kernels *kernel = &sets[i]->blocked;
         printf("%s, one block of sixteen samples\n", sets[i]->name);
-        bench_conv(kernel, (ek_conv){1, 28, 28, 6, 24, 24, 5, 5, 1, 0});
-        bench_conv(kernel, (ek_conv){6, 12, 12, 16, 8, 8, 5, 5, 1, 0});
-        bench_conv(kernel, (ek_conv){16, 32, 32, 16, 32, 32, 3, 3, 1, 1});
-        bench_conv(kernel, (ek_conv){64, 8, 8, 64, 8, 8, 3, 3, 1, 1});
-        bench_conv(kernel, (ek_conv){32, 32, 32, 64, 16, 16, 1, 1, 2, 0});
-        bench_conv(kernel, (ek_conv){256, 1, 1, 120, 1, 1, 1, 1, 1, 0});
-        bench_conv(kernel, (ek_conv){120, 1, 1, 84, 1, 1, 1, 1, 1, 0});
+        bench_conv(kernel, bench_shape(1, 28, 6, 5, 1, 0));
+        bench_conv(kernel, bench_shape(6, 12, 16, 5, 1, 0));
+        bench_conv(kernel, bench_shape(16, 32, 16, 3, 1, 1));
+        bench_conv(kernel, bench_shape(64, 8, 64, 3, 1, 1));
+        bench_conv(kernel, bench_shape(32, 32, 64, 1, 2, 0));
+        ek_conv depthwise = bench_shape(64, 16, 64, 3, 1, 1);
+        depthwise.groups = 64;
+        bench_conv(kernel, depthwise);
+        bench_conv(kernel, bench_shape(256, 1, 120, 1, 1, 0));
+        bench_conv(kernel, bench_shape(120, 1, 84, 1, 1, 0));
         bench_unit(kernel, (ek_unit){.c = 6, .h = 24, .w = 24, .norm = true, .activation = EK_SIGMOID, .pool = 2});
         bench_unit(kernel, (ek_unit){.c = 16, .h = 8, .w = 8, .norm = true, .activation = EK_SIGMOID, .pool = 2});
         bench_unit(kernel, (ek_unit){.c = 16, .h = 32, .w = 32, .norm = true, .activation = EK_IDENTITY, .pool = 1});

@@ -15,13 +15,33 @@ static ek_conv conv_shape(int c, int h, int w, int k, int r, int s, int stride, 
                      .q = (w + 2 * padding - s) / stride + 1,
                      .r = r,
                      .s = s,
-                     .stride = stride,
-                     .padding = padding};
+                     .stride_h = stride,
+                     .stride_w = stride,
+                     .padding_h = padding,
+                     .padding_w = padding,
+                     .dilation_h = 1,
+                     .dilation_w = 1,
+                     .groups = 1};
+}
+
+static int outputs_of(int extent, int kernel, int stride, int padding, int dilation)
+{
+    const int room = extent + 2 * padding - dilation * (kernel - 1) - 1;
+    return room < 0 ? 0 : room / stride + 1;
+}
+
+/* The same convolution with its outputs for the strides and so on that stand in it. */
+static ek_conv with_outputs(ek_conv g)
+{
+    g.p = outputs_of(g.h, g.r, g.stride_h, g.padding_h, g.dilation_h);
+    g.q = outputs_of(g.w, g.s, g.stride_w, g.padding_w, g.dilation_w);
+    return g;
 }
 
 static bool conv_fits(const ek_conv *g)
 {
-    return g->h + 2 * g->padding >= g->r && g->w + 2 * g->padding >= g->s;
+    return outputs_of(g->h, g->r, g->stride_h, g->padding_h, g->dilation_h) > 0 &&
+           outputs_of(g->w, g->s, g->stride_w, g->padding_w, g->dilation_w) > 0;
 }
 
 /* One convolution: its arrays and the reference's results with their bounds. */
@@ -63,7 +83,7 @@ static conv_data new_conv(ek_conv g, int live, bool bias)
     ek_reference_conv_backward_data(&g, live, weight, dy, dx);
     ek_reference_conv_backward_weight(&g, live, x, dy, dweight, dbias);
     const double taps = (double)(g.r * g.s), plane = (double)(g.p * g.q);
-    d.y_bound = bounds(y, n * d.out, sum_error(g.c * taps + 1), 0);
+    d.y_bound = bounds(y, n * d.out, sum_error(g.c / g.groups * taps + 1), 0);
     d.dx_bound = bounds(dx, n * d.in, sum_error(g.k * taps), 0);
     d.dweight_bound = bounds(dweight, d.weights, sum_error(plane + 4), 0);
     d.dbias_bound = bounds(dbias, k, sum_error(plane + 4), 0);
@@ -103,12 +123,34 @@ static void check_tiles(const ek_kernels *set, const conv_data *d, const float *
     compare_bits(set->name, "dweight of one pair", taps * sizeof *dweight, part, dweight + k * row + c * taps);
 }
 
+/* A group has the bits that it has as a convolution of its own. */
+static void check_group_alone(const ek_kernels *set, const conv_data *d, const float *y, const float *dx,
+                              const float *dweight)
+{
+    const ek_blocked_kernels *kernel = &set->blocked;
+    const ek_conv *g = &d->g, one = ek_conv_group(g);
+    const size_t i = (size_t)random_int(0, g->groups - 1), weights = (size_t)ek_conv_weights(&one);
+    const size_t in = d->in / (size_t)g->groups * LANES, out = d->out / (size_t)g->groups * LANES;
+    float *packed = floats(weights), *part = floats(out), *scratch = floats(ek_conv_scratch(&one));
+    kernel->pack_forward(&one, d->weight + i * weights, packed);
+    kernel->conv_forward(&one, packed, d->bias ? d->bias + i * (size_t)one.k : NULL, d->x + i * in, part, 0, g->p);
+    compare_bits(set->name, "y of one group", out * sizeof *y, part, y + i * out);
+    part = floats(in);
+    kernel->pack_backward(&one, d->weight + i * weights, packed);
+    kernel->conv_backward_data(&one, packed, d->dy + i * out, part, 0, g->h);
+    compare_bits(set->name, "dx of one group", in * sizeof *dx, part, dx + i * in);
+    part = floats(weights);
+    kernel->conv_backward_weight(&one, d->x + i * in, d->dy + i * out, scratch, part, NULL);
+    compare_bits(set->name, "dweight of one group", weights * sizeof *dweight, part, dweight + i * weights);
+}
+
 static void check_conv(ek_conv g, int live, bool bias)
 {
     if (!conv_fits(&g))
         return;
-    check_case("conv %dx%dx%d to %d, kernel %dx%d, stride %d, padding %d, %d live%s", g.c, g.h, g.w, g.k, g.r, g.s,
-               g.stride, g.padding, live, bias ? "" : ", no bias");
+    check_case("conv %dx%dx%d to %d, kernel %dx%d, stride %dx%d, padding %dx%d, dilation %dx%d, %d groups, %d live%s",
+               g.c, g.h, g.w, g.k, g.r, g.s, g.stride_h, g.stride_w, g.padding_h, g.padding_w, g.dilation_h,
+               g.dilation_w, g.groups, live, bias ? "" : ", no bias");
     const conv_data d = new_conv(g, live, bias);
     const outputs y = new_outputs(d.out * LANES, sizeof(float)), dx = new_outputs(d.in * LANES, sizeof(float));
     const outputs dweight = new_outputs(d.weights, sizeof(float)), dbias = new_outputs((size_t)g.k, sizeof(float));
@@ -132,7 +174,10 @@ static void check_conv(ek_conv g, int live, bool bias)
             compare_floats(set, "dbias", (size_t)g.k, dbias.of[i], d.dbias, d.dbias_bound);
         check_dead(set, "y", d.out, live, y.of[i], false);
         check_dead(set, "dx", d.in, live, dx.of[i], true);
-        check_tiles(sets[i], &d, y.of[i], dx.of[i], dweight.of[i]);
+        if (g.groups == 1)
+            check_tiles(sets[i], &d, y.of[i], dx.of[i], dweight.of[i]);
+        else
+            check_group_alone(sets[i], &d, y.of[i], dx.of[i], dweight.of[i]);
     }
     check_sets_agree("y", y);
     check_sets_agree("dx", dx);
@@ -175,6 +220,33 @@ static void check_conv_shapes(void)
             check_conv(conv_shape(random_int(1, 6), random_int(1, 9), random_int(1, 9), random_int(1, 6), r, s,
                                   random_int(1, 3), random_int(0, 4)),
                        random_int(1, 16), true);
+    check_group_end();
+    check_group("convolutions whose rows and columns differ, and their dilations");
+    for (int i = 0; i < 250; i++) {
+        ek_conv g = conv_shape(random_int(1, 7), random_int(1, 13), random_int(1, 11), random_int(1, 7),
+                               random_int(1, 5), random_int(1, 5), 1, 0);
+        g.stride_h = random_int(1, 4);
+        g.stride_w = random_int(1, 4);
+        g.padding_h = random_int(0, 5);
+        g.padding_w = random_int(0, 5);
+        g.dilation_h = random_int(1, 4);
+        g.dilation_w = random_int(1, 4);
+        check_conv(with_outputs(g), random_int(1, 16), random_int(0, 1));
+    }
+    check_group_end();
+    check_group("convolutions in groups, depthwise among them");
+    for (int i = 0; i < 120; i++) {
+        const int groups = random_int(2, 8), c = i % 3 ? random_int(1, 4) : 1, k = i % 4 ? random_int(1, 4) : 1;
+        ek_conv g =
+            conv_shape(groups * c, random_int(1, 9), random_int(1, 9), groups * k, 1 + i % 5, 1 + i % 4, 1, 0);
+        g.groups = groups;
+        g.stride_h = random_int(1, 2);
+        g.stride_w = random_int(1, 2);
+        g.padding_h = random_int(0, 2);
+        g.padding_w = random_int(0, 2);
+        g.dilation_h = random_int(1, 2);
+        check_conv(with_outputs(g), random_int(1, 16), random_int(0, 1));
+    }
     check_group_end();
     check_group("convolutions of the book's nets");
     check_conv(conv_shape(1, 28, 28, 6, 5, 5, 1, 0), 16, true);

@@ -17,8 +17,13 @@ static ek_conv shape(int c, int h, int w, int k, int padding)
                      .q = w + 2 * padding - 2,
                      .r = 3,
                      .s = 3,
-                     .stride = 1,
-                     .padding = padding};
+                     .stride_h = 1,
+                     .stride_w = 1,
+                     .padding_h = padding,
+                     .padding_w = padding,
+                     .dilation_h = 1,
+                     .dilation_w = 1,
+                     .groups = 1};
 }
 
 /* ---- Bounds: the algorithm with magnitudes throughout (see cpu/kernel/winograd.h) --------------------------- */
@@ -72,8 +77,8 @@ static void bound_forward(const ek_conv *g, int n, const double *weight, const d
                 for (int c = 0; c < g->c; c++) {
                     read_kernel(weight + (k * g->c + c) * 9, in);
                     transformed(G_, in, u);
-                    read_tile(x + (sample * g->c + c) * g->h * g->w, g->h, g->w, p - g->padding, q - g->padding, 4,
-                              in);
+                    read_tile(x + (sample * g->c + c) * g->h * g->w, g->h, g->w, p - g->padding_h, q - g->padding_w,
+                              4, in);
                     transformed(B_, in, v);
                     for (int i = 0; i < 16; i++)
                         m[i / 4][i % 4] += u[i / 4][i % 4] * v[i / 4][i % 4];
@@ -89,7 +94,7 @@ static void bound_forward(const ek_conv *g, int n, const double *weight, const d
 /* Backward to data is forward from dy with the kernels mirrored and transposed. */
 static void bound_backward_data(const ek_conv *g, int n, const double *weight, const double *dy, double *dx)
 {
-    const ek_conv turned = shape(g->k, g->p, g->q, g->c, 2 - g->padding);
+    const ek_conv turned = shape(g->k, g->p, g->q, g->c, 2 - g->padding_h);
     double *mirrored = doubles((size_t)ek_conv_weights(g));
     for (int k = 0; k < g->k; k++)
         for (int c = 0; c < g->c; c++)
@@ -110,7 +115,7 @@ static void bound_backward_weight(const ek_conv *g, int n, const double *x, cons
                 continue;
             read_tile(dy + (sample * g->k + k) * g->p * g->q, g->p, g->q, p, q, 2, in);
             transformed(A_, in, u);
-            read_tile(x + (sample * g->c + c) * g->h * g->w, g->h, g->w, p - g->padding, q - g->padding, 4, in);
+            read_tile(x + (sample * g->c + c) * g->h * g->w, g->h, g->w, p - g->padding_h, q - g->padding_w, 4, in);
             transformed(B_, in, v);
             for (int i = 0; i < 16; i++)
                 m[i / 4][i % 4] += u[i / 4][i % 4] * v[i / 4][i % 4];
@@ -218,7 +223,7 @@ static void check_conv(ek_conv g, int live, bool bias)
 {
     if (g.p < 1 || g.q < 1)
         return;
-    check_case("winograd %dx%dx%d to %d, padding %d, %d live%s", g.c, g.h, g.w, g.k, g.padding, live,
+    check_case("winograd %dx%dx%d to %d, padding %d, %d live%s", g.c, g.h, g.w, g.k, g.padding_h, live,
                bias ? "" : ", no bias");
     const conv_data d = new_conv(g, live, bias);
     const outputs y = new_outputs(d.out * LANES, sizeof(float)), dx = new_outputs(d.in * LANES, sizeof(float));

@@ -18,16 +18,18 @@
 typedef struct taps {
     int channels, rows, columns;
     ptrdiff_t weight_channel, weight_row, weight_column; /* strides in floats */
-    ptrdiff_t window_channel, window_row;
+    ptrdiff_t window_channel, window_row, window_column;
 } taps;
 
 /* y[t*y_stride .. +16) = bias[t] + the sum over taps. S > 0 is the constant number of columns, their weights then
- * being T apart; window_column is +16 or -16 (backward runs through dy as the kernel runs through dx, mirrored). */
-EK_INLINE void point(const int T, const int S, const int window_column, const taps *n, const float *weight,
+ * being T apart and the windows' vectors neighbours; neighbour is +16 or -16 (backward runs through dy as the kernel
+ * runs through dx, mirrored). */
+EK_INLINE void point(const int T, const int S, const int neighbour, const taps *n, const float *weight,
                      const float *window, const float *bias, float *y, size_t y_stride)
 {
     const int columns = S > 0 ? S : n->columns;
     const ptrdiff_t weight_column = S > 0 ? T : n->weight_column;
+    const ptrdiff_t window_column = S > 0 ? neighbour : n->window_column;
     /* clang-format off */
     ek_v16 t0, t1, t2, t3, t4, t5, t6, t7;
     t0 = t1 = t2 = t3 = t4 = t5 = t6 = t7 = ek_zero();
@@ -127,7 +129,7 @@ static int tile_size(tiling t, int tile)
 }
 
 /* packed[tile][c][r][s][t] */
-static void pack_forward(const ek_conv *g, const float *weight, float *packed)
+static void pack_forward_group(const ek_conv *g, const float *weight, float *packed)
 {
     const size_t area = (size_t)g->c * (size_t)g->r * (size_t)g->s;
     const tiling tiles = tiles_of(g->k);
@@ -141,7 +143,7 @@ static void pack_forward(const ek_conv *g, const float *weight, float *packed)
 }
 
 /* packed[tile][k][r][s][t], tiles of input channels */
-static void pack_backward(const ek_conv *g, const float *weight, float *packed)
+static void pack_backward_group(const ek_conv *g, const float *weight, float *packed)
 {
     const size_t area = (size_t)g->r * (size_t)g->s;
     const tiling tiles = tiles_of(g->c);
@@ -157,33 +159,49 @@ static void pack_backward(const ek_conv *g, const float *weight, float *packed)
     }
 }
 
+static void pack_forward(const ek_conv *g, const float *weight, float *packed)
+{
+    const ek_conv one = ek_conv_group(g);
+    for (int64_t i = 0; i < g->groups; i++)
+        pack_forward_group(&one, weight + i * ek_conv_weights(&one), packed + i * ek_conv_weights(&one));
+}
+
+static void pack_backward(const ek_conv *g, const float *weight, float *packed)
+{
+    const ek_conv one = ek_conv_group(g);
+    for (int64_t i = 0; i < g->groups; i++)
+        pack_backward_group(&one, weight + i * ek_conv_weights(&one), packed + i * ek_conv_weights(&one));
+}
+
 /* The taps of one row or column: kernel index `first`, `count` of them; the first meets row or column
  * `at` of the window's array. All zero where none is valid. */
 typedef struct reach {
     int first, count, at;
 } reach;
 
-/* Forward: what output `position` reads of an image of `extent`; taps follow each other in both. */
-static reach reach_forward(int position, int stride, int padding, int kernel, int extent)
+/* Forward: what output `position` reads of an image of `extent`; taps follow each other, `dilation` apart in it. */
+static reach reach_forward(int position, int stride, int padding, int dilation, int kernel, int extent)
 {
     const int origin = position * stride - padding;
-    const int first = max(0, -origin), end = min(kernel, extent - origin);
-    return first < end ? (reach){first, end - first, origin + first} : (reach){0, 0, 0};
+    const int first = origin < 0 ? (-origin + dilation - 1) / dilation : 0;
+    const int end = extent > origin ? min(kernel, (extent - origin + dilation - 1) / dilation) : 0;
+    return first < end ? (reach){first, end - first, origin + first * dilation} : (reach){0, 0, 0};
 }
 
-static void conv_forward(const ek_conv *g, const float *packed, const float *bias, const float *x, float *y, int p0,
-                         int p1)
+static void forward_group(const ek_conv *g, const float *packed, const float *bias, const float *x, float *y, int p0,
+                          int p1)
 {
     const tiling tiles = tiles_of(g->k);
     const size_t tap_floats = (size_t)g->c * (size_t)g->r * (size_t)g->s;
     const size_t y_channel = (size_t)g->p * (size_t)g->q * EK_LANES;
     const ptrdiff_t x_row = (ptrdiff_t)g->w * EK_LANES;
     for (int p = p0; p < p1; p++) {
-        const reach rows = reach_forward(p, g->stride, g->padding, g->r, g->h);
+        const reach rows = reach_forward(p, g->stride_h, g->padding_h, g->dilation_h, g->r, g->h);
         for (int q = 0; q < g->q; q++) {
-            const reach columns = reach_forward(q, g->stride, g->padding, g->s, g->w);
+            const reach columns = reach_forward(q, g->stride_w, g->padding_w, g->dilation_w, g->s, g->w);
             const float *window = x + rows.at * x_row + (ptrdiff_t)columns.at * EK_LANES;
-            point_function *const *points = forward_points[columns.count <= COLUMNS ? columns.count : 0];
+            const bool constant = columns.count <= COLUMNS && (g->dilation_w == 1 || columns.count <= 1);
+            point_function *const *points = forward_points[constant ? columns.count : 0];
             float *out = y + ((size_t)p * (size_t)g->q + (size_t)q) * EK_LANES;
             for (int tile = 0, k0 = 0, T; tile < tiles.count; tile++, k0 += T) {
                 T = tile_size(tiles, tile);
@@ -194,7 +212,8 @@ static void conv_forward(const ek_conv *g, const float *packed, const float *bia
                                 .weight_row = (ptrdiff_t)g->s * T,
                                 .weight_column = T,
                                 .window_channel = g->h * x_row,
-                                .window_row = x_row};
+                                .window_row = g->dilation_h * x_row,
+                                .window_column = (ptrdiff_t)g->dilation_w * EK_LANES};
                 const float *weight = packed + (size_t)k0 * tap_floats +
                                       ((size_t)rows.first * (size_t)g->s + (size_t)columns.first) * (size_t)T;
                 points[T - 1](&n, weight, window, bias ? bias + k0 : NULL, out + (size_t)k0 * y_channel, y_channel);
@@ -203,28 +222,60 @@ static void conv_forward(const ek_conv *g, const float *packed, const float *bia
     }
 }
 
-/* Backward: which of `outputs` read position `position` of dx; taps `stride` apart meet outputs one before the
- * other. */
-static reach reach_backward(int position, int stride, int padding, int kernel, int outputs)
+static void conv_forward(const ek_conv *g, const float *packed, const float *bias, const float *x, float *y, int p0,
+                         int p1)
 {
-    const int origin = position + padding;
-    const int lowest = max(0, origin - (outputs - 1) * stride);
-    const int first = lowest + ((origin - lowest) % stride);
-    const int last = min(kernel - 1, origin);
-    return first <= last ? (reach){first, (last - first) / stride + 1, (origin - first) / stride} : (reach){0, 0, 0};
+    const ek_conv one = ek_conv_group(g);
+    const size_t in = (size_t)one.c * (size_t)g->h * (size_t)g->w * EK_LANES;
+    const size_t out = (size_t)one.k * (size_t)g->p * (size_t)g->q * EK_LANES;
+    for (int i = 0; i < g->groups; i++, packed += ek_conv_weights(&one), x += in, y += out)
+        forward_group(&one, packed, bias ? bias + (size_t)i * (size_t)one.k : NULL, x, y, p0, p1);
 }
 
-static void conv_backward_data(const ek_conv *g, const float *packed, const float *dy, float *dx, int h0, int h1)
+/* Backward: taps `step` apart meet outputs that are `move` one before the other: the least tap*dilation that the stride
+ * divides. */
+typedef struct pace {
+    int step, move;
+} pace;
+
+static pace pace_of(int stride, int dilation)
 {
+    int a = stride, b = dilation; /* a becomes their greatest common divisor */
+    while (b > 0) {
+        const int rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return (pace){stride / a, dilation / a};
+}
+
+/* Which of `outputs` read position `position` of dx. A tap meets output (position + padding - tap*dilation)/stride
+ * where the stride divides it. */
+static reach reach_backward(int position, int stride, int padding, int dilation, pace by, int kernel, int outputs)
+{
+    const int origin = position + padding;
+    const int beyond = origin - (outputs - 1) * stride; /* taps must reach at least so far back */
+    int first = beyond > 0 ? (beyond + dilation - 1) / dilation : 0;
+    const int last = min(kernel - 1, origin / dilation), end = min(last, first + by.step - 1);
+    while (first <= end && (origin - first * dilation) % stride != 0)
+        first++;
+    return first <= end ? (reach){first, (last - first) / by.step + 1, (origin - first * dilation) / stride}
+                        : (reach){0, 0, 0};
+}
+
+static void backward_group(const ek_conv *g, const float *packed, const float *dy, float *dx, int h0, int h1)
+{
+    const pace by_rows = pace_of(g->stride_h, g->dilation_h), by_columns = pace_of(g->stride_w, g->dilation_w);
     const tiling tiles = tiles_of(g->c);
     const size_t tap_floats = (size_t)g->k * (size_t)g->r * (size_t)g->s;
     const size_t dx_channel = (size_t)g->h * (size_t)g->w * EK_LANES;
     const ptrdiff_t dy_row = (ptrdiff_t)g->q * EK_LANES;
     for (int h = h0; h < h1; h++) {
-        const reach rows = reach_backward(h, g->stride, g->padding, g->r, g->p);
+        const reach rows = reach_backward(h, g->stride_h, g->padding_h, g->dilation_h, by_rows, g->r, g->p);
         for (int w = 0; w < g->w; w++) {
-            const reach columns = reach_backward(w, g->stride, g->padding, g->s, g->q);
-            const bool constant = columns.count <= COLUMNS && g->stride == 1;
+            const reach columns = reach_backward(w, g->stride_w, g->padding_w, g->dilation_w, by_columns, g->s, g->q);
+            const bool constant =
+                columns.count <= COLUMNS && (columns.count <= 1 || (by_columns.step == 1 && by_columns.move == 1));
             point_function *const *points = backward_points[constant ? columns.count : 0];
             const float *window = dy + rows.at * dy_row + (ptrdiff_t)columns.at * EK_LANES;
             float *out = dx + ((size_t)h * (size_t)g->w + (size_t)w) * EK_LANES;
@@ -234,16 +285,26 @@ static void conv_backward_data(const ek_conv *g, const float *packed, const floa
                                 .rows = rows.count,
                                 .columns = columns.count,
                                 .weight_channel = (ptrdiff_t)g->r * g->s * T,
-                                .weight_row = (ptrdiff_t)g->stride * g->s * T,
-                                .weight_column = (ptrdiff_t)g->stride * T,
+                                .weight_row = (ptrdiff_t)by_rows.step * g->s * T,
+                                .weight_column = (ptrdiff_t)by_columns.step * T,
                                 .window_channel = g->p * dy_row,
-                                .window_row = -dy_row};
+                                .window_row = -by_rows.move * dy_row,
+                                .window_column = -(ptrdiff_t)by_columns.move * EK_LANES};
                 const float *weight = packed + (size_t)c0 * tap_floats +
                                       ((size_t)rows.first * (size_t)g->s + (size_t)columns.first) * (size_t)T;
                 points[T - 1](&n, weight, window, NULL, out + (size_t)c0 * dx_channel, dx_channel);
             }
         }
     }
+}
+
+static void conv_backward_data(const ek_conv *g, const float *packed, const float *dy, float *dx, int h0, int h1)
+{
+    const ek_conv one = ek_conv_group(g);
+    const size_t in = (size_t)one.c * (size_t)g->h * (size_t)g->w * EK_LANES;
+    const size_t out = (size_t)one.k * (size_t)g->p * (size_t)g->q * EK_LANES;
+    for (int i = 0; i < g->groups; i++, packed += ek_conv_weights(&one), dy += out, dx += in)
+        backward_group(&one, packed, dy, dx, h0, h1);
 }
 
 void EK_KERNEL(fill_conv)(ek_blocked_kernels *table);

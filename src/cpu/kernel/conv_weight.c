@@ -263,7 +263,7 @@ static products_function *const table_of_products[5][6] = {
     [4] = {NULL, products_4_1, products_4_2, NULL, NULL, NULL},
 };
 
-/* The plane's positions for which tap `tap` of a row or column of the kernel meets the image: [begin, end). */
+/* The plane's positions for which the tap `tap` rows or columns from the first meets the image: [begin, end). */
 typedef struct range {
     int begin, end;
 } range;
@@ -284,38 +284,40 @@ static range valid_positions(int tap, int stride, int padding, int extent, int o
 static void taps_of_row(const ek_conv *g, int K, int J, int c, int r, int s0, int p0, int p1, const float *x,
                         const float *dy, ptrdiff_t acc_row, float *acc)
 {
-    const range rows = valid_positions(r, g->stride, g->padding, g->h, g->p);
+    const range rows = valid_positions(r * g->dilation_h, g->stride_h, g->padding_h, g->h, g->p);
     p0 = max(p0, rows.begin);
     p1 = min(p1, rows.end);
     const ptrdiff_t image_row = (ptrdiff_t)g->w * EK_LANES;
     run n = {.rows = p1 - p0,
              .dy_row = (ptrdiff_t)g->q * EK_LANES,
              .dy_channel = (ptrdiff_t)g->p * g->q * EK_LANES,
-             .x_row = g->stride * image_row,
-             .x_position = (ptrdiff_t)g->stride * EK_LANES,
-             .x_column = EK_LANES,
+             .x_row = g->stride_h * image_row,
+             .x_position = (ptrdiff_t)g->stride_w * EK_LANES,
+             .x_column = (ptrdiff_t)g->dilation_w * EK_LANES,
              .acc_row = acc_row};
     if (n.rows <= 0)
         return;
     const float *d = dy + p0 * n.dy_row;
-    const float *b = x + c * g->h * image_row + (p0 * g->stride - g->padding + r) * image_row;
+    const float *b = x + c * g->h * image_row + (p0 * g->stride_h - g->padding_h + r * g->dilation_h) * image_row;
     /* Both ends of a tap's valid positions fall from tap to tap. */
-    const int begin = valid_positions(s0, g->stride, g->padding, g->w, g->q).begin;
-    const int end = valid_positions(s0 + J - 1, g->stride, g->padding, g->w, g->q).end;
-    products_function *interior = g->stride == 1 ? table_of_sliding[K][J] : NULL;
+    const int apart = g->dilation_w, from = s0 * apart, to = (s0 + J - 1) * apart;
+    const int begin = valid_positions(from, g->stride_w, g->padding_w, g->w, g->q).begin;
+    const int end = valid_positions(to, g->stride_w, g->padding_w, g->w, g->q).end;
+    products_function *interior = g->stride_w == 1 && apart == 1 ? table_of_sliding[K][J] : NULL;
     if (!interior)
         interior = table_of_products[K][J];
     for (int part = 0; part < EK_PARTS; part++) {
         const ptrdiff_t lane = (ptrdiff_t)part * EK_PART;
         for (int q = 0; q < g->q; q += n.columns) {
             const bool inner = q >= begin && q < end;
-            const int column = q * g->stride - g->padding + s0; /* of tap s0 in the image */
-            const int j0 = min(max(0, -column), J), j1 = max(min(J, g->w - column), j0);
+            const int column = q * g->stride_w - g->padding_w + from; /* of tap s0 in the image */
+            const int j0 = column < 0 ? min((-column + apart - 1) / apart, J) : 0;
+            const int j1 = column < g->w ? max(min(J, (g->w - column + apart - 1) / apart), j0) : j0;
             n.columns = inner ? end - q : 1;
             products_function *function = inner ? interior : table_of_products[K][j1 - j0];
             if (j1 > j0)
-                function(&n, d + (ptrdiff_t)q * EK_LANES + lane, b + (ptrdiff_t)(column + j0) * EK_LANES + lane,
-                         acc + j0 * EK_LANES + lane);
+                function(&n, d + (ptrdiff_t)q * EK_LANES + lane,
+                         b + (ptrdiff_t)(column + j0 * apart) * EK_LANES + lane, acc + j0 * EK_LANES + lane);
         }
     }
 }
@@ -324,8 +326,8 @@ static void taps_of_row(const ek_conv *g, int K, int J, int c, int r, int s0, in
 static void channels_of_tap(const ek_conv *g, int K, int J, int c, int p0, int p1, const float *x, const float *dy,
                             ptrdiff_t acc_row, float *acc)
 {
-    const range rows = valid_positions(0, g->stride, g->padding, g->h, g->p);
-    const range columns = valid_positions(0, g->stride, g->padding, g->w, g->q);
+    const range rows = valid_positions(0, g->stride_h, g->padding_h, g->h, g->p);
+    const range columns = valid_positions(0, g->stride_w, g->padding_w, g->w, g->q);
     p0 = max(p0, rows.begin);
     p1 = min(p1, rows.end);
     const ptrdiff_t image_row = (ptrdiff_t)g->w * EK_LANES;
@@ -333,25 +335,24 @@ static void channels_of_tap(const ek_conv *g, int K, int J, int c, int p0, int p
                    .columns = columns.end - columns.begin,
                    .dy_row = (ptrdiff_t)g->q * EK_LANES,
                    .dy_channel = (ptrdiff_t)g->p * g->q * EK_LANES,
-                   .x_row = g->stride * image_row,
-                   .x_position = (ptrdiff_t)g->stride * EK_LANES,
+                   .x_row = g->stride_h * image_row,
+                   .x_position = (ptrdiff_t)g->stride_w * EK_LANES,
                    .x_column = g->h * image_row,
                    .acc_row = acc_row};
     if (n.rows <= 0 || n.columns <= 0)
         return;
     const float *d = dy + p0 * n.dy_row + (ptrdiff_t)columns.begin * EK_LANES;
-    const float *b = x + c * n.x_column + (p0 * g->stride - g->padding) * image_row +
-                     (ptrdiff_t)(columns.begin * g->stride - g->padding) * EK_LANES;
+    const float *b = x + c * n.x_column + (p0 * g->stride_h - g->padding_h) * image_row +
+                     (ptrdiff_t)(columns.begin * g->stride_w - g->padding_w) * EK_LANES;
     for (int part = 0; part < EK_PARTS; part++)
         table_of_products[K][J](&n, d + part * EK_PART, b + part * EK_PART, acc + part * EK_PART);
 }
 
-static void conv_backward_weight(const ek_conv *g, const float *x, const float *dy, float *scratch, float *dweight,
-                                 float *dbias)
+static void backward_group(const ek_conv *g, const float *x, const float *dy, float *scratch, float *dweight)
 {
     const bool pointwise = g->r == 1 && g->s == 1;
     const int J = pointwise ? min(g->c, 3) : min(g->s, 5);
-    const int K = J > 3 ? 2 : J == 3 && g->s == 3 && g->stride == 1 ? 4 : 3;
+    const int K = J > 3 ? 2 : J == 3 && g->s == 3 && g->stride_w == 1 && g->dilation_w == 1 ? 4 : 3;
     const size_t taps = (size_t)g->c * (size_t)g->r * (size_t)g->s;
     const size_t plane = (size_t)g->p * (size_t)g->q;
     const ptrdiff_t acc_row = (ptrdiff_t)taps * EK_LANES;
@@ -377,6 +378,16 @@ static void conv_backward_weight(const ek_conv *g, const float *x, const float *
         }
         ek_sum_rows((size_t)kn * taps, scratch, dweight + (size_t)k0 * taps);
     }
+}
+
+static void conv_backward_weight(const ek_conv *g, const float *x, const float *dy, float *scratch, float *dweight,
+                                 float *dbias)
+{
+    const ek_conv one = ek_conv_group(g);
+    const size_t image = (size_t)one.c * (size_t)g->h * (size_t)g->w, plane = (size_t)g->p * (size_t)g->q;
+    for (size_t i = 0; i < (size_t)g->groups; i++)
+        backward_group(&one, x + i * image * EK_LANES, dy + i * (size_t)one.k * plane * EK_LANES, scratch,
+                       dweight + i * (size_t)ek_conv_weights(&one));
     for (int k = 0; dbias && k < g->k; k++)
         dbias[k] = ek_sum_plane(dy + (size_t)k * plane * EK_LANES, plane);
 }

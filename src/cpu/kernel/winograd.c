@@ -230,7 +230,8 @@ static void backward_data(const ek_conv *g, const float *packed, const float *dy
     mirrored.k = g->c;
     mirrored.p = g->h;
     mirrored.q = g->w;
-    mirrored.padding = 2 - g->padding;
+    mirrored.padding_h = 2 - g->padding_h;
+    mirrored.padding_w = 2 - g->padding_w;
     map(&mirrored, packed, NULL, dy, scratch, dx, t0, t1);
 }
 

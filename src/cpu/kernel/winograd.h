@@ -118,7 +118,7 @@ enum { EK_TILE_WHOLE = 0xffff };
 EK_INLINE ek_tile ek_tile_at(const ek_conv *g, int p, int q)
 {
     ek_tile tile = {.inside = 0};
-    const int h = p - g->padding, w = q - g->padding;
+    const int h = p - g->padding_h, w = q - g->padding_w;
     for (int i = 0; i < 4; i++) {
         tile.at[i] = ((ptrdiff_t)(h + i) * g->w + w) * EK_LANES;
         for (int j = 0; j < 4; j++)
