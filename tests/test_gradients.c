@@ -266,7 +266,7 @@ static void test_reference_cross_entropy(void **state)
 
 enum { NETS = sizeof nets / sizeof *nets, MOST = 100 };
 
-/* Where a net's random numbers begin: elsewhere for each text, so that they do not depend on what is listed beside it. */
+/* Where a net's random numbers begin: elsewhere for each text, whatever is listed beside it. */
 static uint64_t own_numbers(const char *text)
 {
     uint64_t digest = 0xcbf29ce484222325u; /* FNV-1a */
