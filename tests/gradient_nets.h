@@ -124,6 +124,9 @@ static const char *const nets[] = {
     /* frozen norms in sums */
     "input 2 4 4\nconv2d 3\nresidual { conv2d 3\nbatchnorm use_moving=yes }\nsigmoid\nresidual { conv2d 3\n"
     "batchnorm tracking=no }\nsigmoid\nresidual { sigmoid\nconv2d 3\nbatchnorm hold_affine=yes\n}\nflatten\nlinear 3\n",
+    /* groups enough to be cut into pieces, some groups each */
+    "input 1 11 11\nconv2d 20 kernel=3\nsigmoid\nconv2d 40 kernel=5 padding=2 groups=5\nsigmoid\navgpool 9\nflatten\n"
+    "linear 3\n",
 };
 
 #endif
