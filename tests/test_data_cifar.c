@@ -184,6 +184,10 @@ static void tells_what_it_is(void **state)
     assert_int_equal(info.count, 10);
     assert_string_equal(ek_dataset_label_text(d, 3), "d");
     ek_dataset_free(d);
+    put_ten("data/ten"); /* the last file right again, the first one not */
+    const bytes first = records(2, 1, 6);
+    put_file("data/ten", "one.bin", &first);
+    assert_fails(open_set(&d, "ten", EK_SPLIT_TRAIN), EK_ERR_DIGEST, "data/ten: not the files of Ten");
     assert_fails(open_set(&d, "hundred", EK_SPLIT_TRAIN), EK_ERR_NOT_FOUND,
                  "hundred: not found in data/hundred, data, ");
     assert_message("get it with `evenkeel data fetch hundred`");
