@@ -27,6 +27,7 @@ typedef struct cli_command {
 int cli_train(const cli_command *self, int argc, char **argv);
 int cli_eval(const cli_command *self, int argc, char **argv);
 int cli_inspect(const cli_command *self, int argc, char **argv);
+int cli_net(const cli_command *self, int argc, char **argv);
 int cli_data(const cli_command *self, int argc, char **argv);
 int cli_bench(const cli_command *self, int argc, char **argv);
 
@@ -114,11 +115,16 @@ int cli_probe_output(const cli_command *self, const char *path, int64_t size);
 #define CLI_DATA_DEFAULT "fashion-mnist"
 #define CLI_NET_DEFAULT "bn-lenet"
 
-/* A built-in net, or the net that the text file `name` describes; NULL with a message. */
-ek_net *cli_net_open(const cli_command *self, const char *name);
+/* A built-in net, or the net that the text file `name` describes; NULL with a message. A built-in net is made for the
+ * images and classes of `data`, or is of its own shape where that is NULL. */
+ek_net *cli_net_open(const cli_command *self, const char *name, const ek_dataset_info *data);
 
-/* The net in a model file, or where `net_name` is set that net with the file's weights; NULL with a message. */
-ek_net *cli_model_open(const cli_command *self, const char *path, const char *net_name);
+/* The net in a model file, or where `net_name` is set that net (cli_net_open) with the file's weights; NULL with a
+ * message. */
+ek_net *cli_model_open(const cli_command *self, const char *path, const char *net_name, const ek_dataset_info *data);
+
+/* The net's last layer: blocks stand before what is in them. */
+ek_status cli_net_output(const ek_net *net, ek_layer_info *output);
 
 /* Trainable numbers of a net. */
 int64_t cli_net_parameters(const ek_net *net);

@@ -185,19 +185,29 @@ static void compare_names(const cli_command *self, const evaluation *e)
         cli_warn(self, "%s was trained on %s, and is evaluated on %s", e->model, trained_on, e->info.name);
 }
 
+static int open_data(const cli_command *self, evaluation *e)
+{
+    const ek_split split = !strcmp(e->split, "test") ? EK_SPLIT_TEST : EK_SPLIT_TRAIN;
+    const int status = cli_data_open(self, &e->dataset, e->data, split, &e->images);
+    if (status == CLI_GO)
+        ek_dataset_get_info(e->dataset, &e->info);
+    return status;
+}
+
 static int evaluate(const cli_command *self, evaluation *e)
 {
     ek_layer_info last;
-    e->net = cli_model_open(self, e->model, e->net_name);
+    int status = e->net_name ? open_data(self, e) : CLI_GO; /* a built-in net is made for the data */
+    if (status != CLI_GO)
+        return status;
+    e->net = cli_model_open(self, e->model, e->net_name, &e->info);
     if (!e->net)
         return CLI_FAILED;
-    const int opened = cli_data_open(self, &e->dataset, e->data,
-                                     !strcmp(e->split, "test") ? EK_SPLIT_TEST : EK_SPLIT_TRAIN, &e->images);
-    if (opened != CLI_GO)
-        return opened;
-    if (ek_net_layer(e->net, ek_net_layer_count(e->net) - 1, &last))
+    status = e->dataset ? CLI_GO : open_data(self, e);
+    if (status != CLI_GO)
+        return status;
+    if (cli_net_output(e->net, &last))
         return cli_fail(self, "%s", ek_error());
-    ek_dataset_get_info(e->dataset, &e->info);
     compare_names(self, e);
     const size_t outputs = (size_t)last.c;
     e->classes = last.c;

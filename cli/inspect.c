@@ -318,7 +318,7 @@ int cli_inspect(const cli_command *self, int argc, char **argv)
         return status;
     if (n.plan && (n.json || n.path))
         return cli_usage(self, "--plan goes with neither --json nor --layer");
-    n.net = cli_model_open(self, n.model, n.net_name);
+    n.net = cli_model_open(self, n.model, n.net_name, NULL);
     if (!n.net)
         return CLI_FAILED;
     status = CLI_DONE;

@@ -30,6 +30,7 @@ static const cli_command commands[] = {
              "moving variance.\n",
      .example = "  evenkeel inspect model.safetensors --layer 1\n",
      .run = cli_inspect},
+    {.name = "net", .summary = "built-in nets, and what a net consists of", .run = cli_net},
     {.name = "data", .summary = "fetch a data set, describe it, show its images", .run = cli_data},
     {.name = "bench",
      .summary = "how fast this machine trains and predicts",

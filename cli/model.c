@@ -19,9 +19,9 @@ static bool is_builtin(const char *name)
 /* There is neither such a net nor such a file. */
 static void say_unknown(const cli_command *self, const char *name)
 {
-    enum { MOST = 16 };
+    enum { MOST = 32 };
     const char *names[MOST + 1] = {NULL};
-    char list[256] = "";
+    char list[512] = "";
     for (int i = 0; ek_net_builtin_name(i) && i < MOST; i++) {
         const size_t length = strlen(list);
         names[i] = ek_net_builtin_name(i);
@@ -62,11 +62,12 @@ static char *read_net_text(const cli_command *self, const char *path)
     return text;
 }
 
-ek_net *cli_net_open(const cli_command *self, const char *name)
+ek_net *cli_net_open(const cli_command *self, const char *name, const ek_dataset_info *data)
 {
     ek_net *net = NULL;
     if (is_builtin(name)) {
-        net = ek_net_builtin(name);
+        net = data ? ek_net_builtin_for(name, data->channels, data->height, data->width, data->classes)
+                   : ek_net_builtin(name);
     } else {
         char *text = read_net_text(self, name);
         if (!text)
@@ -84,9 +85,9 @@ ek_net *cli_net_open(const cli_command *self, const char *name)
     return NULL;
 }
 
-ek_net *cli_model_open(const cli_command *self, const char *path, const char *net_name)
+ek_net *cli_model_open(const cli_command *self, const char *path, const char *net_name, const ek_dataset_info *data)
 {
-    ek_net *net = net_name ? cli_net_open(self, net_name) : NULL;
+    ek_net *net = net_name ? cli_net_open(self, net_name, data) : NULL;
     if (net_name && !net)
         return NULL;
     const ek_status status = net_name ? ek_net_load_weights(net, path) : ek_net_load(&net, path);
@@ -95,6 +96,15 @@ ek_net *cli_model_open(const cli_command *self, const char *path, const char *ne
     cli_fail(self, "%s", ek_error());
     ek_net_free(net);
     return NULL;
+}
+
+ek_status cli_net_output(const ek_net *net, ek_layer_info *output)
+{
+    int last = ek_net_layer_count(net) - 1;
+    ek_status status = ek_net_layer(net, last, output);
+    while (!status && output->depth > 0)
+        status = ek_net_layer(net, --last, output);
+    return status;
 }
 
 int64_t cli_net_parameters(const ek_net *net)

@@ -25,7 +25,8 @@ typedef struct training {
     ek_dataset_info train_info, val_info;
     cli_progress progress;
     bool output_failed;
-    ek_fit_event last; /* epoch */
+    bool given_weights; /* it started from a file */
+    ek_fit_event last;  /* epoch */
 } training;
 
 /* ---- While it trains ------------------------------------------------------------------------------------------ */
@@ -76,15 +77,24 @@ static int on_event(void *user, const ek_fit_event *event)
 
 /* ---- Before --------------------------------------------------------------------------------------------------- */
 
-static int open_net(training *t)
+/* The net that --net names: before the data are opened of its own shape, so that what is wrong with it is told at once;
+ * then for the images and classes at hand, with what it starts from. */
+static int open_net(training *t, const ek_dataset_info *data)
 {
+    ek_net_free(t->net);
+    t->net = cli_net_open(t->self, t->set->net, data);
+    return t->net ? CLI_GO : CLI_FAILED;
+}
+
+static int start_net(training *t)
+{
+    static const char *const words[] = {"xavier", "pytorch", "he"};
     const settings *set = t->set;
-    t->net = cli_net_open(t->self, set->net);
-    if (!t->net)
-        return CLI_FAILED;
-    if (set->init ? ek_net_load_weights(t->net, set->init) : ek_net_init(t->net, EK_INIT_XAVIER, set->seed))
-        return cli_fail(t->self, "%s", ek_error());
-    return CLI_GO;
+    for (int how = EK_INIT_XAVIER; how <= EK_INIT_HE; how++)
+        if (!strcmp(set->init, words[how]))
+            return ek_net_init(t->net, (ek_init)how, set->seed) ? cli_fail(t->self, "%s", ek_error()) : CLI_GO;
+    t->given_weights = true;
+    return ek_net_load_weights(t->net, set->init) ? cli_fail(t->self, "%s", ek_error()) : CLI_GO;
 }
 
 static int open_data(training *t)
@@ -103,7 +113,9 @@ static int open_data(training *t)
         return status;
     ek_dataset_get_info(t->train, &t->train_info);
     ek_dataset_get_info(t->val, &t->val_info);
-    return cli_normalize(t->self, t->set->normalize, t->train, t->net);
+    const int opened = open_net(t, &t->train_info);
+    const int started = opened == CLI_GO ? start_net(t) : opened;
+    return started == CLI_GO ? cli_normalize(t->self, t->set->normalize, t->train, t->net) : started;
 }
 
 /* So that a wrong --out is told before the training, not after. */
@@ -186,7 +198,7 @@ static ek_status note_all(const training *t)
     status = status ? status : note_labels(net, t->train, t->train_info.classes);
     status = status ? status : note(net, "train.version", "evenkeel %s", ek_version());
     status = status ? status : note(net, "train.samples", "%jd", (intmax_t)t->train_info.count);
-    status = status ? status : note(net, "train.start", "%s", set->init ? "given weights" : "xavier");
+    status = status ? status : note(net, "train.start", "%s", t->given_weights ? "given weights" : set->init);
     status = status ? status : note(net, "train.epochs", "%d", set->epochs);
     status = status ? status : note(net, "train.batch_size", "%d", set->batch_size);
     status = status ? status : cli_recipe_note(&set->recipe, net);
@@ -227,7 +239,7 @@ static int save(const training *t)
 static int train(training *t)
 {
     const settings *set = t->set;
-    int status = open_net(t);
+    int status = open_net(t, NULL);
     if (status == CLI_GO && set->out)
         status = probe_out(t);
     if (status == CLI_GO)
@@ -256,13 +268,18 @@ static int train(training *t)
 
 int cli_train(const cli_command *self, int argc, char **argv)
 {
-    settings set = {
-        .data = CLI_DATA_DEFAULT, .net = CLI_NET_DEFAULT, .epochs = 10, .batch_size = 128, .threads = ek_cpu_count()};
+    settings set = {.data = CLI_DATA_DEFAULT,
+                    .net = CLI_NET_DEFAULT,
+                    .init = "xavier",
+                    .epochs = 10,
+                    .batch_size = 128,
+                    .threads = ek_cpu_count()};
     const cli_option own[] = {
         {"--data", .value = "NAME|DIR", .text = &set.data, .help = "data set or folder (fashion-mnist)"},
         {"--net", .value = "NAME|FILE", .text = &set.net,
-         .help = "lenet, bn-lenet, bn-lenet-scratch, or a net as text (bn-lenet)"},
-        {"--init", .value = "FILE", .text = &set.init, .help = "start from these weights, safetensors (Xavier)"},
+         .help = "one of 'evenkeel net list', or a net as text (bn-lenet)"},
+        {"--init", .value = "HOW|FILE", .text = &set.init,
+         .help = "start from xavier, pytorch or he weights, or a file's (xavier)"},
         {"--epochs", .value = "N", .integer = &set.epochs, .low = 1, .high = CLI_COUNT_MAX, .help = "(10)"},
         {"--batch-size", .value = "N", .integer = &set.batch_size, .low = 1, .high = CLI_COUNT_MAX,
          .help = "images in a step; the last of an epoch may have fewer (128)"},

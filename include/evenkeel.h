@@ -203,8 +203,21 @@ EK_API ek_net *ek_net_new(int channels, int height, int width);
  *   "lenet"             conv 6@5x5 - sigmoid - avgpool 2, conv 16@5x5 - sigmoid - avgpool 2, linear 120, 84, 10;
  *                       the first convolution padded by 2
  *   "bn-lenet"          the book's BNLeNet: batch norm before every sigmoid, no padding
- *   "bn-lenet-scratch"  the book's BNLeNetScratch: its moving variance is the population's */
+ *   "bn-lenet-scratch"  the book's BNLeNetScratch: its moving variance is the population's
+ *   "mlp"               d2l section 5.2: linear 256 - relu - linear 10
+ * For 3x32x32 samples and ten classes, He et al. 2015, section 4.2, of 6n + 2 layers:
+ *   "resnet-20", -32, -44, -56, -110, -1202   three stages of n residuals of two 3x3 convolutions, of 16, 32 and 64
+ *                       channels; padded shortcuts where a stage begins (option A)
+ *   "resnet-20-proj", ...   1x1 convolutions and batch norms there (option B)
+ *   "preact-resnet-110" activations before the convolutions (He et al. 2016, arXiv:1603.05027)
+ * For 1x96x96 samples (and any other size) and ten classes:
+ *   "resnet-18"         d2l section 8.6: four stages of two residuals, of 64 to 512 channels
+ * Residual nets start best from EK_INIT_HE. */
 EK_API ek_net *ek_net_builtin(const char *name);
+
+/* The same net for samples of [channels, height, width] and another number of classes; a 0 stands for the net's own.
+ * NULL with a message where the net cannot be had for them, as LeNet for images of 8x8. */
+EK_API ek_net *ek_net_builtin_for(const char *name, int channels, int height, int width, int classes);
 
 /* Name and one-line description of built-in net i; NULL past the last. */
 EK_API const char *ek_net_builtin_name(int i);
@@ -335,8 +348,11 @@ EK_API ek_net *ek_net_parse(const char *text, const char *name);
 /* How weights start. Biases are uniform in +-1/sqrt(fan_in) either way; gamma 1, beta 0, moving mean 0, moving
  * variance 1. */
 typedef enum ek_init {
-    EK_INIT_XAVIER = 0, /* weights uniform in +-sqrt(6/(fan_in + fan_out)), Glorot and Bengio 2010: the book's */
-    EK_INIT_PYTORCH = 1 /* weights uniform in +-1/sqrt(fan_in): PyTorch's default */
+    EK_INIT_XAVIER = 0,  /* weights uniform in +-sqrt(6/(fan_in + fan_out)), Glorot and Bengio 2010: the book's */
+    EK_INIT_PYTORCH = 1, /* weights uniform in +-1/sqrt(fan_in): PyTorch's default */
+    /* Weights of convolutions normal with deviation sqrt(2/fan_out), He et al. 2015 (arXiv:1502.01852), of linear layers
+     * as EK_INIT_PYTORCH: what torchvision's residual nets start from. */
+    EK_INIT_HE = 2
 } ek_init;
 
 /* Sets every parameter and statistic, from counter-based random numbers (Philox4x32-10) keyed by seed, tensor and
@@ -353,6 +369,9 @@ typedef struct ek_layer_info {
     int64_t macs;       /* multiply-adds of one sample, forward */
     const char *path;   /* where it stands, PyTorch's name of the module: "3", "3.body.0", "4.branches.1.0" */
     int depth;          /* blocks around it */
+    /* Its bias is computed away: the batch norm behind it takes the mean away, so that the bias has no gradient and stays
+     * as it is in training, and prediction folds it into the norm. Files keep it. */
+    bool bias_without_gradient;
 } ek_layer_info;
 
 /* Layers in the order of the text; a block (kind "residual" or "concat") stands before the layers in it. */
@@ -365,6 +384,11 @@ EK_API ek_status ek_net_layer(const ek_net *net, int layer, ek_layer_info *info)
  * reports; the format is not fixed. The caller frees it with free(); NULL with a message when the net is marked,
  * batch_size is below 1, or memory is short. */
 EK_API char *ek_net_plan_text(ek_net *net, ek_mode mode, int batch_size);
+
+/* Bytes that a program for batches of `batch_size` takes beside the net's own values, 4 for each number of its tensors:
+ * activations with all working memory and, in training, gradients (an optimiser's state comes on top: ek_fit_options).
+ * In prediction it is per thread, and `batch_size` counts only where a batch norm has no moving statistics. */
+EK_API ek_status ek_net_memory(ek_net *net, ek_mode mode, int batch_size, int threads, int64_t *bytes);
 
 typedef enum ek_role {
     EK_ROLE_WEIGHT = 0, /* of a convolution or linear layer */

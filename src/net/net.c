@@ -99,6 +99,23 @@ static int64_t layer_macs(const ek_layer *layer)
     return 0;
 }
 
+/* A batch norm with the batch's statistics alone reads what layer `layer` adds its bias to. Layers of a sequence read one
+ * another; its last is read by what stands around. */
+static bool bias_without_gradient(const ek_net *net, int layer)
+{
+    const ek_layer *l = &net->layers[layer];
+    if (!(l->kind == EK_LAYER_CONV2D && l->o.conv.bias) && !(l->kind == EK_LAYER_LINEAR && l->o.linear.bias))
+        return false;
+    int next = layer + 1;
+    while (next < net->layer_count && net->layers[next].kind == EK_LAYER_FLATTEN)
+        next++;
+    if (next == net->layer_count || net->layers[next].kind != EK_LAYER_BATCHNORM)
+        return false;
+    const ek_layer *n = &net->layers[next];
+    const bool moving = n->o.batchnorm.use_moving && n->o.batchnorm.tracking;
+    return n->parent == l->parent && n->part == l->part && !moving;
+}
+
 ek_status ek_net_layer(const ek_net *net, int layer, ek_layer_info *info)
 {
     EK_TRY(ek_net_check(net));
@@ -113,7 +130,8 @@ ek_status ek_net_layer(const ek_net *net, int layer, ek_layer_info *info)
                             .c = l->out.c,
                             .macs = layer_macs(l),
                             .path = l->path,
-                            .depth = l->depth};
+                            .depth = l->depth,
+                            .bias_without_gradient = bias_without_gradient(net, layer)};
     if (!l->out.flat) {
         info->h = l->out.h;
         info->w = l->out.w;

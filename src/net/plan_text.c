@@ -27,6 +27,27 @@ static char *write_text(const ek_program *program)
     return text;
 }
 
+ek_status ek_net_memory(ek_net *net, ek_mode mode, int batch_size, int threads, int64_t *bytes)
+{
+    if (!net || !bytes || batch_size < 1 || threads < 1 || (mode != EK_TRAINING && mode != EK_PREDICTION))
+        return ek_fail(EK_ERR_ARGUMENT,
+                       "ek_net_memory: needs a net, a mode, a batch size (%d) and threads (%d) of at least 1",
+                       batch_size, threads);
+    ek_program *program = NULL;
+    const ek_plan_request request = {.mode = mode,
+                                     .input = EK_INPUT_BYTES,
+                                     .loss = mode == EK_TRAINING,
+                                     .max_samples = batch_size,
+                                     .threads = threads,
+                                     .dry = true};
+    EK_TRY(ek_plan_new(&program, net, &request));
+    const size_t gradients = mode == EK_TRAINING ? net->value_count : 0;
+    const size_t all = ek_size_mul(ek_size_add(program->arena_size, gradients), sizeof(float));
+    *bytes = all > INT64_MAX ? INT64_MAX : (int64_t)all;
+    ek_program_free(program);
+    return EK_OK;
+}
+
 char *ek_net_plan_text(ek_net *net, ek_mode mode, int batch_size)
 {
     if (!net || batch_size < 1 || (mode != EK_TRAINING && mode != EK_PREDICTION)) {
