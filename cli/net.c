@@ -86,19 +86,20 @@ static void print_table(const shown *s)
     for (int i = 0; i < ek_net_layer_count(s->net); i++) {
         if (ek_net_layer(s->net, i, &layer))
             continue;
-        printf("%-*s  %*s%-*s  %-12s", path, layer.path, 2 * layer.depth, "", text - 2 * layer.depth, layer.text,
-               cli_shape_text(&layer, shape));
-        if (layer.parameters || layer.macs)
+        const bool counts = layer.parameters || layer.macs;
+        printf("%-*s  %*s%-*s  %-*s", path, layer.path, 2 * layer.depth, "", text - 2 * layer.depth, layer.text,
+               counts ? 12 : 0, cli_shape_text(&layer, shape));
+        if (counts)
             printf("  %10jd  %14jd", (intmax_t)layer.parameters, (intmax_t)layer.macs);
         putchar('\n');
     }
     printf("%-*s  %-*s  %-12s  %10jd  %14jd\n", path, "", text, "an image, forward", "", (intmax_t)s->parameters,
            (intmax_t)s->macs);
     print_biases(s);
-    printf(
-        "\nmemory beside the %.1f MiB of the net: training in batches of %d %.1f MiB, prediction %.1f MiB (%d thread%s)\n",
-        mib(4 * s->parameters), s->batch_size, mib(s->training), mib(s->prediction), s->threads,
-        s->threads == 1 ? "" : "s");
+    printf("\nmemory beside the %.1f MiB of the net: training in batches of %d %.1f MiB, "
+           "prediction %.1f MiB (%d thread%s)\n",
+           mib(4 * s->parameters), s->batch_size, mib(s->training), mib(s->prediction), s->threads,
+           s->threads == 1 ? "" : "s");
 }
 
 static void print_json(const shown *s)

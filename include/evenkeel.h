@@ -350,7 +350,7 @@ EK_API ek_net *ek_net_parse(const char *text, const char *name);
 typedef enum ek_init {
     EK_INIT_XAVIER = 0,  /* weights uniform in +-sqrt(6/(fan_in + fan_out)), Glorot and Bengio 2010: the book's */
     EK_INIT_PYTORCH = 1, /* weights uniform in +-1/sqrt(fan_in): PyTorch's default */
-    /* Weights of convolutions normal with deviation sqrt(2/fan_out), He et al. 2015 (arXiv:1502.01852), of linear layers
+    /* Weights of convolutions normal, deviation sqrt(2/fan_out), He et al. 2015 (arXiv:1502.01852), of linear layers
      * as EK_INIT_PYTORCH: what torchvision's residual nets start from. */
     EK_INIT_HE = 2
 } ek_init;
@@ -369,8 +369,8 @@ typedef struct ek_layer_info {
     int64_t macs;       /* multiply-adds of one sample, forward */
     const char *path;   /* where it stands, PyTorch's name of the module: "3", "3.body.0", "4.branches.1.0" */
     int depth;          /* blocks around it */
-    /* Its bias is computed away: the batch norm behind it takes the mean away, so that the bias has no gradient and stays
-     * as it is in training, and prediction folds it into the norm. Files keep it. */
+    /* Its bias is computed away: the batch norm behind it takes the mean away, so that the bias has no gradient and
+     * stays as it is in training, and prediction folds it into the norm. Files keep it. */
     bool bias_without_gradient;
 } ek_layer_info;
 

@@ -80,10 +80,10 @@ static void test_builtins(void **state)
     assert_string_equal(ek_net_builtin_name(0), "lenet");
     assert_string_equal(ek_net_builtin_name(2), "bn-lenet-scratch");
     assert_non_null(strstr(ek_net_builtin_text(1), "8.5"));
-    assert_null(ek_net_builtin_name(3));
+    assert_string_equal(ek_net_builtin_name(3), "mlp");
     assert_null(ek_net_builtin_text(-1));
     assert_null(ek_net_builtin("resnet"));
-    assert_string_equal(ek_error(), "no built-in net 'resnet'; there are lenet, bn-lenet, bn-lenet-scratch");
+    assert_int_equal(strncmp(ek_error(), "no built-in net 'resnet'; there are lenet, bn-lenet, ", 52), 0);
     assert_null(ek_net_builtin(NULL));
 }
 
@@ -408,7 +408,7 @@ static void test_init(void **state)
     assert_int_equal(ek_net_init(net, EK_INIT_XAVIER, 0), EK_OK);
     assert_int_equal(hash_values(net), bn_lenet_hash);
     assert_int_equal(*ek_net_tensor_by_name(net, "1.num_batches_tracked")->counter, 0);
-    assert_int_equal(ek_net_init(net, (ek_init)2, 0), EK_ERR_ARGUMENT);
+    assert_int_equal(ek_net_init(net, (ek_init)3, 0), EK_ERR_ARGUMENT);
     ek_net_free(net);
 }
 

@@ -28,8 +28,8 @@ static double natural_log(double x)
     return exponent * 0.69314718055994530942 + 2 * s * sum;
 }
 
-/* Normal with this deviation, by Marsaglia's polar method: a pair of elements from the first pair of uniform numbers that
- * lies in the unit circle. Each try has a counter of its own: 64 are there, and a try fails with probability 0.21. */
+/* Normal with this deviation, by Marsaglia's polar method: a pair of elements from the first pair of uniform numbers
+ * that lies in the unit circle. Each try has a counter of its own: 64 are there, and one fails in 21 of 100 cases. */
 static void fill_normal(const ek_tensor *tensor, int index, double deviation, uint64_t seed)
 {
     enum { TRIES = 64 };

@@ -99,8 +99,8 @@ static int64_t layer_macs(const ek_layer *layer)
     return 0;
 }
 
-/* A batch norm with the batch's statistics alone reads what layer `layer` adds its bias to. Layers of a sequence read one
- * another; its last is read by what stands around. */
+/* A batch norm with the batch's statistics alone reads what layer `layer` adds its bias to. Layers of a sequence read
+ * one another; its last is read by what stands around. */
 static bool bias_without_gradient(const ek_net *net, int layer)
 {
     const ek_layer *l = &net->layers[layer];
