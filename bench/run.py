@@ -21,7 +21,8 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Arithmetic of one image: multiply-adds of the net, two operations each. Training needs no gradient of the pixels.
-FLOP = {"train": 1.517e6, "predict": 0.563e6}
+FLOP = {"train": 1.517e6, "predict": 0.563e6, "train-resnet-20": 242.4e6, "train-resnet-18": 1897.5e6}
+RESIDUAL = ("resnet-20", "resnet-18")  # 3x32x32, batch 128; 1x96x96, batch 32
 # Workers of the command, and their rows.
 OURS = (
     ("peak", "FMA peak"),
@@ -63,13 +64,14 @@ class Worker:
         """Starts it; says why and returns False when it cannot be measured."""
         self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         answer = self.process.stdout.readline().split()
-        if len(answer) != 3 or answer[0] != "ready":
+        if len(answer) not in (3, 4) or answer[0] != "ready":
             print(f"*** {self.label}, {self.threads} threads: NOT MEASURED: no \"ready WORK UNIT\" from "
                   f"{' '.join(self.command)} ***", file=sys.stderr)
             self.process.kill()
             self.process.wait()
             return False
         self.work, self.unit = float(answer[1]), answer[2]
+        self.memory = float(answer[3]) if len(answer) == 4 else None
         return True
 
     def go(self, steps):
@@ -135,6 +137,20 @@ def workers(evenkeel, threads, python, version):
                  torch + ["--predict", "256"])
 
 
+def residual_workers(evenkeel, threads, python, version):
+    """The same for residual nets: one kind after the other, since each takes hundreds of megabytes."""
+    yield Worker("peak", "evenkeel", "FMA peak, beside residual nets", threads,
+                 [evenkeel, "bench", "--threads", str(threads), "--worker", "peak"])
+    for net in RESIDUAL:
+        kind = "train-" + net
+        yield Worker(kind, "evenkeel", f"Evenkeel train {net}", threads,
+                     [evenkeel, "bench", "--threads", str(threads), "--worker", kind])
+        for variant in ("eager", "channels-last") if python else ():
+            yield Worker(kind, "pytorch", f"PyTorch {version} train {net}, {variant}", threads,
+                         [python, os.path.join(HERE, "torch_worker.py"), "--threads", str(threads), "--net", net,
+                          "--variant", variant])
+
+
 def run(candidates, options):
     """Measures those that start, interleaved; returns them."""
     measured = []
@@ -178,6 +194,8 @@ def remark(worker, measured):
     loop = median_of(measured, worker.kind + "-loop", "evenkeel", worker.threads)
     if loop:
         parts.append(f"{loop / worker.median:.2f} x the loop's time")
+    if worker.kind.startswith("train-"):
+        parts.append(f"{worker.memory / 2**20:.0f} MiB")
     if worker.dropped:
         parts.append(f"{worker.dropped} disturbed windows dropped")
     if worker.noisy:
@@ -209,6 +227,7 @@ def parse():
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--window", type=float, default=0.4, help="seconds")
     parser.add_argument("--threads", help="for example 1,2; default: 1 and as many as there are processors")
+    parser.add_argument("--residual", action="store_true", help="residual nets alone")
     parser.add_argument("--json", help="every window's rate, into this file")
     options = parser.parse_args()
     processors = len(os.sched_getaffinity(0))
@@ -226,7 +245,9 @@ def main():
               "there is no comparison. Debian's package is python3-torch. ***", file=sys.stderr)
     measured = []
     for threads in options.threads:
-        measured += run(workers(options.evenkeel, threads, python, version), options)
+        if not options.residual:
+            measured += run(workers(options.evenkeel, threads, python, version), options)
+        measured += run(residual_workers(options.evenkeel, threads, python, version), options)
     print(f"{processor_name()}, {len(os.sched_getaffinity(0))} processors; {options.rounds} windows of "
           f"{options.window:g} s each, interleaved")
     table(measured)
@@ -234,7 +255,7 @@ def main():
         with open(options.json, "w") as file:
             json.dump([{"label": w.label, "whose": w.whose, "kind": w.kind, "threads": w.threads, "unit": w.unit,
                         "rates": w.rates, "disturbed": w.disturbed_rates} for w in measured], file, indent=1)
-    if not any(w.kind == "train" and w.whose == "evenkeel" for w in measured):
+    if not any(w.kind.startswith("train") and w.whose == "evenkeel" for w in measured):
         sys.exit(f"run.py: the training of {options.evenkeel} was not measured")
 
 

@@ -22,6 +22,9 @@ static const kind kinds[] = {
     {"bn-forward-loop", "  plain loop, same bytes", bench_open_loop, 0, NULL},
     {"bn-backward", "batch norm backward", bench_open_norm, 0, "bn-backward-loop"},
     {"bn-backward-loop", "  plain loop, same bytes", bench_open_loop, 0, NULL},
+    /* Steps of half a second and more: by bench/run.py alone. */
+    {"train-resnet-20", NULL, bench_open_net, 0, NULL},
+    {"train-resnet-18", NULL, bench_open_net, 0, NULL},
 };
 enum { KINDS = sizeof kinds / sizeof *kinds, WINDOWS = 10, ROWS_MAX = 2 * KINDS };
 
@@ -49,12 +52,14 @@ static int serve(const cli_command *self, const char *name, const bench_settings
     if (!wanted)
         return cli_usage(self,
                          "--worker: '%s' is none of peak, train, predict, bn-forward, bn-forward-loop, "
-                         "bn-backward, bn-backward-loop",
+                         "bn-backward, bn-backward-loop, train-resnet-20, train-resnet-18",
                          name);
     if (!wanted->open(&work, name, settings))
         return cli_fail(self, "%s", bench_error);
     int status = work.run(work.state, 1) < 0 ? cli_fail(self, "%s", bench_error) : CLI_DONE;
-    if (!status)
+    if (!status && work.memory_before > 0)
+        printf("ready %.0f %s %.0f\n", work.amount, work.unit, bench_memory("VmHWM:") - work.memory_before);
+    else if (!status)
         printf("ready %.0f %s\n", work.amount, work.unit);
     while (!status && cli_flush() && fgets(line, sizeof line, stdin)) {
         if (sscanf(line, "go %lld %c", &steps, &rest) != 1 || steps < 1) {
@@ -209,7 +214,7 @@ static void print_json(const table *t)
 static bool open_rows(table *t, const bench_settings *settings, const int *threads, int threads_count)
 {
     for (int i = 0; i < threads_count; i++) {
-        for (int k = 0; k < KINDS; k++) {
+        for (int k = 0; k < KINDS && kinds[k].label; k++) {
             row *r = &t->rows[t->count++];
             const bench_settings here = {.threads = threads[i], .batch_size = settings->batch_size};
             *r = (row){.kind = &kinds[k], .threads = threads[i]};

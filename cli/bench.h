@@ -7,8 +7,9 @@
 
 /* A work that is open: its threads exist, its memory has been touched, and it sleeps until it is run. */
 typedef struct bench_work {
-    double amount;    /* of a step, in units */
-    const char *unit; /* "image", "flop" or "byte" */
+    double amount;        /* of a step, in units */
+    const char *unit;     /* "image", "flop" or "byte" */
+    double memory_before; /* bytes that the process had before training began, its data read; 0: not asked */
     void *state;
     double (*run)(void *state, int64_t steps); /* seconds that so many steps took; below 0: a failure */
     void (*close)(void *state);
@@ -22,13 +23,16 @@ typedef struct bench_settings {
 /* A function per file that opens works of a `kind`; false with bench_error set. */
 typedef bool bench_open_function(bench_work *work, const char *kind, const bench_settings *settings);
 bench_open_function bench_open_peak; /* "peak" */
-bench_open_function bench_open_net;  /* "train", "predict" */
+bench_open_function bench_open_net;  /* "train", "train-resnet-20", "train-resnet-18", "predict" */
 bench_open_function bench_open_norm; /* "bn-forward", "bn-backward" */
 bench_open_function bench_open_loop; /* "bn-forward-loop", "bn-backward-loop" */
 
 /* The data and arrays that works share; freed after the last is closed. */
 void bench_free_images(void);
 void bench_free_arrays(void);
+
+/* This process's memory in bytes: "VmRSS:", or at its most "VmHWM:"; 0 where it is not told. */
+double bench_memory(const char *what);
 
 extern char bench_error[512];
 bool bench_fail(const char *message);

@@ -1,13 +1,26 @@
 /* SPDX-License-Identifier: MIT
- * Training and prediction of bn-lenet, measured through the library's own ek_fit and ek_evaluate. */
+ * Training of nets and prediction of bn-lenet, measured through the library's own ek_fit and ek_evaluate. */
 #include "bench.h"
 
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { IMAGES = 60000, SIDE = 28, PIXELS = SIDE * SIDE, CLASSES = 10, TRAIN_BATCH = 128, PREDICT_BATCH = 256 };
+enum { IMAGES = 60000, SIDE = 28, CLASSES = 10, PREDICT_BATCH = 256 };
+
+/* What is trained by a work's name. Residual nets see random images, eight batches of them. */
+typedef struct training {
+    const char *kind, *net;
+    int channels, side, batch_size;
+} training;
+
+static const training trainings[] = {
+    {"train", CLI_NET_DEFAULT, 1, SIDE, 128},
+    {"train-resnet-20", "resnet-20", 3, 32, 128},
+    {"train-resnet-18", "resnet-18", 1, 96, 32},
+};
 
 static bool fail(void)
 {
@@ -18,30 +31,32 @@ static bool fail(void)
 
 static ek_dataset *images; /* that all works train on */
 
-/* As many random images as Fashion-MNIST has: what they show makes no difference to the time. */
-static ek_status make_images(ek_dataset **dataset)
+/* Random images: what they show makes no difference to the time. */
+static ek_status make_images(ek_dataset **dataset, int64_t count, int channels, int side)
 {
-    uint8_t *pixels = malloc((size_t)IMAGES * PIXELS + IMAGES);
+    const size_t size = (size_t)channels * (size_t)side * (size_t)side;
+    uint8_t *pixels = malloc((size_t)count * (size + 1));
     if (!pixels)
         return EK_ERR_MEMORY;
-    uint8_t *labels = pixels + (size_t)IMAGES * PIXELS;
+    uint8_t *labels = pixels + (size_t)count * size;
     uint32_t random = 1;
-    for (size_t i = 0; i < (size_t)IMAGES * PIXELS; i++) {
+    for (size_t i = 0; i < (size_t)count * size; i++) {
         random = 1664525 * random + 1013904223;
         pixels[i] = (uint8_t)(random >> 24);
     }
-    for (int i = 0; i < IMAGES; i++)
+    for (int64_t i = 0; i < count; i++)
         labels[i] = (uint8_t)(i % CLASSES);
-    const ek_status status = ek_dataset_from_memory(dataset, IMAGES, 1, SIDE, SIDE, pixels, labels, CLASSES);
+    const ek_status status = ek_dataset_from_memory(dataset, count, channels, side, side, pixels, labels, CLASSES);
     free(pixels);
     return status;
 }
 
+/* Fashion-MNIST, or as many random images. */
 static ek_status open_images(void)
 {
     if (images || !ek_dataset_open(&images, CLI_DATA_DEFAULT, EK_SPLIT_TRAIN))
         return EK_OK;
-    return make_images(&images);
+    return make_images(&images, IMAGES, 1, SIDE);
 }
 
 void bench_free_images(void)
@@ -70,9 +85,9 @@ static ek_status copy_images(ek_dataset **dataset, int64_t count)
     return status;
 }
 
-static ek_status open_net(ek_net **net)
+static ek_status open_net(ek_net **net, const training *t)
 {
-    *net = ek_net_builtin(CLI_NET_DEFAULT);
+    *net = ek_net_builtin_for(t->net, t->channels, t->side, t->side, CLASSES);
     return *net ? ek_net_init(*net, EK_INIT_XAVIER, 0) : EK_ERR_MEMORY;
 }
 
@@ -82,6 +97,7 @@ static ek_status open_net(ek_net **net)
  * holds it, so that a window sees steps and turns of epochs alone, no start. */
 typedef struct trainer {
     ek_net *net;
+    ek_dataset *own; /* images of its own; NULL: those that all share */
     pthread_t thread;
     sem_t go, done;
     ek_fit_options options;
@@ -103,7 +119,7 @@ static void *train(void *argument)
 {
     trainer *t = argument;
     sem_wait(&t->go);
-    if (!t->stop && ek_fit(t->net, images, NULL, &t->options) && !t->stop)
+    if (!t->stop && ek_fit(t->net, t->own ? t->own : images, NULL, &t->options) && !t->stop)
         fail();
     t->ended = true;
     sem_post(&t->done);
@@ -122,6 +138,13 @@ static double run_trainer(void *state, int64_t steps)
     return t->ended ? -1 : cli_now() - start;
 }
 
+static void free_trainer(trainer *t)
+{
+    ek_net_free(t->net);
+    ek_dataset_free(t->own);
+    free(t);
+}
+
 static void close_trainer(void *state)
 {
     trainer *t = state;
@@ -130,34 +153,39 @@ static void close_trainer(void *state)
     pthread_join(t->thread, NULL);
     sem_destroy(&t->go);
     sem_destroy(&t->done);
-    ek_net_free(t->net);
-    free(t);
+    free_trainer(t);
 }
 
-static bool open_trainer(bench_work *work, const bench_settings *settings)
+static bool open_trainer(bench_work *work, const training *what, const bench_settings *settings)
 {
     trainer *t = calloc(1, sizeof *t);
     if (!t)
         return bench_fail("out of memory");
-    const int batch = settings->batch_size ? settings->batch_size : TRAIN_BATCH;
+    const int batch = settings->batch_size ? settings->batch_size : what->batch_size;
     t->options = (ek_fit_options){.epochs = CLI_COUNT_MAX,
                                   .batch_size = batch,
                                   .threads = settings->threads,
                                   .on_event = hold_after_window,
                                   .user = t};
-    if (open_net(&t->net)) {
-        ek_net_free(t->net);
-        free(t);
+    const bool random = what != trainings;
+    if ((random ? make_images(&t->own, 8 * (int64_t)batch, what->channels, what->side) : open_images()) ||
+        open_net(&t->net, what)) {
+        free_trainer(t);
         return fail();
     }
+    const double before = bench_memory("VmRSS:");
     sem_init(&t->go, 0, 0);
     sem_init(&t->done, 0, 0);
     if (pthread_create(&t->thread, NULL, train, t)) {
-        ek_net_free(t->net);
-        free(t);
+        free_trainer(t);
         return bench_fail("a thread could not be started");
     }
-    *work = (bench_work){.amount = batch, .unit = "image", .state = t, .run = run_trainer, .close = close_trainer};
+    *work = (bench_work){.amount = batch,
+                         .unit = "image",
+                         .memory_before = before,
+                         .state = t,
+                         .run = run_trainer,
+                         .close = close_trainer};
     return true;
 }
 
@@ -202,7 +230,7 @@ static bool open_predictor(bench_work *work, const bench_settings *settings)
     const int batch = settings->batch_size ? settings->batch_size : PREDICT_BATCH;
     p->options = (ek_eval_options){.threads = settings->threads, .batch_size = batch};
     p->batches = (16384 + batch - 1) / batch;
-    if (open_net(&p->net) || copy_images(&p->images, p->batches * batch)) {
+    if (open_images() || open_net(&p->net, trainings) || copy_images(&p->images, p->batches * batch)) {
         close_predictor(p);
         return fail();
     }
@@ -213,7 +241,21 @@ static bool open_predictor(bench_work *work, const bench_settings *settings)
 
 bool bench_open_net(bench_work *work, const char *kind, const bench_settings *settings)
 {
-    if (open_images())
-        return fail();
-    return !strcmp(kind, "train") ? open_trainer(work, settings) : open_predictor(work, settings);
+    for (size_t i = 0; i < sizeof trainings / sizeof *trainings; i++)
+        if (!strcmp(kind, trainings[i].kind))
+            return open_trainer(work, &trainings[i], settings);
+    return open_predictor(work, settings);
+}
+
+double bench_memory(const char *what)
+{
+    char line[128];
+    long long kilobytes = 0;
+    FILE *status = fopen("/proc/self/status", "re");
+    while (status && fgets(line, sizeof line, status))
+        if (!strncmp(line, what, strlen(what)))
+            sscanf(line + strlen(what), "%lld", &kilobytes);
+    if (status)
+        fclose(status);
+    return 1024.0 * (double)kilobytes;
 }
