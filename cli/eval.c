@@ -188,7 +188,12 @@ static void compare_names(const cli_command *self, const evaluation *e)
 static int open_data(const cli_command *self, evaluation *e)
 {
     const ek_split split = !strcmp(e->split, "test") ? EK_SPLIT_TEST : EK_SPLIT_TRAIN;
-    const int status = cli_data_open(self, &e->dataset, e->data, split, &e->images);
+    cli_data_options *images = &e->images;
+    if (e->net && !images->resize) /* unless told otherwise, as the training images were */
+        images->resize = ek_net_note(e->net, "data.resize");
+    if (e->net && !images->colour)
+        images->colour = ek_net_note(e->net, "data.colour");
+    const int status = cli_data_open(self, &e->dataset, e->data, split, images);
     if (status == CLI_GO)
         ek_dataset_get_info(e->dataset, &e->info);
     return status;

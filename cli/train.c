@@ -207,6 +207,8 @@ static ek_status note_all(const training *t)
     status = status ? status : note(net, "train.augment", "%s", set->augment_text ? set->augment_text : "none");
     if (!status && set->images.resize)
         status = note(net, "data.resize", "%s", set->images.resize);
+    if (!status && set->images.colour)
+        status = note(net, "data.colour", "%s", set->images.colour);
     if (!status && set->val_split > 0)
         status = note(net, "data.val_split", "%g", set->val_split);
     status = status ? status : note(net, "train.loss", "%.9g", last->loss);

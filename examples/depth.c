@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * "Dive into Deep Learning", 8.6: residual blocks, and what depth does without them. Three nets of 58 layers with the
+ * "Dive into Deep Learning", 8.6: residual blocks, and what depth does without them. Three nets of 56 layers with the
  * same convolutions learn Fashion-MNIST: a plain one with batch norm, a residual one with batch norm, and a residual
  * one without. docs/depth.md has the figures.
  *
  *     cc depth.c -o depth $(pkg-config --cflags --libs evenkeel)
  *     ./depth [EPOCHS]
  *
- * With --quick the nets are of 16 layers and learn a thousand made-up images, for seconds. */
+ * With --quick the nets are of 14 layers and learn a thousand made-up images, for seconds. */
 #include <evenkeel.h>
 
 #include <math.h>
@@ -102,7 +102,7 @@ static ek_status run(const recipe *r, int pairs, int epochs, const ek_dataset *t
                      double *accuracy)
 {
     const ek_fit_options options = {.epochs = epochs,
-                                    .batch_size = 128,
+                                    .batch_size = pairs > 2 ? 128 : 32,
                                     .lr = 0.05f,
                                     .momentum = 0.9f,
                                     .weight_decay = 1e-4f,
