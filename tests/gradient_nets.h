@@ -64,8 +64,8 @@ static const char *const nets[] = {
     "conv2d 4\nsigmoid\nconv2d 8 kernel=3 dilation=2 padding=2 groups=4 stride=2\nflatten\nlinear 3\n",
     "input 4 1 1\nconv2d 6 groups=2\nsigmoid\nconv2d 3 groups=3\nflatten\n",
     /* averages with padding, of oblong windows */
-    "input 2 7 8\navgpool 3x2 stride=2x1 padding=1\nconv2d 3 kernel=2\nsigmoid\navgpool 3 stride=1 padding=1 "
-    "count_include_pad=no\nmaxpool 2x3 padding=1x0\nflatten\nlinear 3\n",
+    "input 2 7 8\navgpool 3x2 stride=2x1 padding=1\nconv2d 3 kernel=2\nsigmoid\nmaxpool 2x3 padding=1x0\n"
+    "avgpool 2 stride=1 padding=1 count_include_pad=no\nflatten\nlinear 3\n",
     /* relu and maxima: in units, overlapping, with padding, without an activation before them */
     "input 2 8 6\nconv2d 5 kernel=3 padding=1\nbatchnorm\nrelu\nmaxpool 2\nconv2d 4 kernel=3 padding=1\nrelu\n"
     "flatten\nlinear 7\nbatchnorm\nrelu\nlinear 4\n",
