@@ -39,8 +39,12 @@ fails "--normalize of three channels" 2 "the net's input has 1" train --normaliz
 passes "a share for validation" "200|150 images, 50 for validation" train --val-split 0.25 -o split
 passes "noted" "^data.val_split +0.25$" notes split
 passes "another seed, other images" "^saved" train --val-split 0.25 --seed 1 -o other
-report "told by the digest" "$([ "$(notes split | grep '^data.digest')" = "$(notes other | grep '^data.digest')" ] &&
-    echo the same)"
+if notes split | grep -q '^data.digest *sha256:'; then
+    report "told by the digest" "$([ "$(notes split | grep '^data.digest')" = "$(notes other | grep '^data.digest')" ] &&
+        echo the same)"
+else
+    echo "SKIP: digests of parts: this build has no libcrypto"
+fi
 passes "resized" "1x14x20" "$EVENKEEL" data info tiny --resize 14x20
 passes "and coloured" "3x28x28" "$EVENKEEL" data info tiny --colour rgb
 printf 'input 1 14 14\nconv2d 3 kernel=5\nbatchnorm\nsigmoid\nflatten\nlinear 10\n' >small.net
