@@ -46,10 +46,14 @@ asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(call build,build/asan,-DEVENKEEL_TESTS=ON "-DEVENKEEL_SANITIZE=address;undefined")
 	@EVENKEEL_TEST_QUICK=1 tests/run --build build/asan
 
-tsan: ## the tests under ThreadSanitizer
+# What starts threads; the rest would only be slow.
+THREADED = test_base test_help test_gradients test_train test_model test_optimizer test_input test_golden_ test_norm \
+           kernels/bits kernels/test_plain_norm cli/train cli/images examples/
+
+tsan: ## the tests that start threads under ThreadSanitizer
 	@tools/setup test
 	@$(call build,build/tsan,-DEVENKEEL_TESTS=ON -DEVENKEEL_SANITIZE=thread)
-	@EVENKEEL_TEST_QUICK=1 tests/run --build build/tsan
+	@EVENKEEL_TEST_QUICK=1 tests/run --build build/tsan $(THREADED)
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (10) from its corpus
 	@tools/setup ci
