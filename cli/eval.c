@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * evenkeel eval: how right a model is on a data set, class by class. */
+#define _POSIX_C_SOURCE 200809L
 #include "cli.h"
 
 #include <math.h>
@@ -93,6 +94,15 @@ static void print_classes(const evaluation *e, int width)
     }
 }
 
+/* The beginning of a class's name, whole characters of UTF-8 in up to `column` bytes. */
+static void print_head(const char *text, int column)
+{
+    int fit = (int)strnlen(text, (size_t)column);
+    while (fit > 0 && ((unsigned char)text[fit] & 0xc0) == 0x80)
+        fit--;
+    printf(" %*s%.*s", column - fit, "", fit, text);
+}
+
 static void print_confusion(const evaluation *e, int width)
 {
     char number[16];
@@ -101,7 +111,7 @@ static void print_confusion(const evaluation *e, int width)
         column++;
     printf("\nrows: the class it is; columns: the class the net took it for\n%-*s", width, "");
     for (int i = 0; i < e->classes; i++)
-        printf(" %*.*s", column, column, label(e, i, number));
+        print_head(label(e, i, number), column);
     putchar('\n');
     for (int truth = 0; truth < e->classes; truth++) {
         printf("%-*s", width, label(e, truth, number));
@@ -193,6 +203,7 @@ static int open_data(const cli_command *self, evaluation *e)
         images->resize = ek_net_note(e->net, "data.resize");
     if (e->net && !images->colour)
         images->colour = ek_net_note(e->net, "data.colour");
+    images->coarse = images->coarse || (e->net && ek_net_note(e->net, "data.coarse"));
     const int status = cli_data_open(self, &e->dataset, e->data, split, images);
     if (status == CLI_GO)
         ek_dataset_get_info(e->dataset, &e->info);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * evenkeel train: a net, a data set, and a line per epoch. */
+#define _POSIX_C_SOURCE 200809L
 #include "recipe.h"
 
 #include <stdarg.h>
@@ -121,7 +122,7 @@ static int open_data(training *t)
 /* So that a wrong --out is told before the training, not after. */
 static int probe_out(const training *t)
 {
-    const int64_t notes_and_header = 65536;
+    const int64_t notes_and_header = 131072;
     int64_t values = 0;
     for (int i = 0; i < ek_net_tensor_count(t->net); i++)
         values += ek_net_tensor(t->net, i)->count;
@@ -177,14 +178,15 @@ static ek_status note(ek_net *net, const char *key, const char *format, ...)
 /* The classes in words, one a line. */
 static ek_status note_labels(ek_net *net, const ek_dataset *dataset, int classes)
 {
-    char value[256 * 64] = "";
-    size_t length = 0;
-    for (int i = 0; i < classes && length < sizeof value; i++) {
-        const int put =
-            snprintf(value + length, sizeof value - length, "%s%s", i ? "\n" : "", ek_dataset_label_text(dataset, i));
-        length += put > 0 ? (size_t)put : 0;
-    }
-    return ek_net_set_note(net, "labels", value);
+    char *value = NULL;
+    size_t size;
+    FILE *text = open_memstream(&value, &size);
+    for (int i = 0; text && i < classes; i++)
+        fprintf(text, "%s%s", i ? "\n" : "", ek_dataset_label_text(dataset, i));
+    const bool written = text && fclose(text) == 0;
+    const ek_status status = written ? ek_net_set_note(net, "labels", value) : EK_ERR_MEMORY;
+    free(value);
+    return status;
 }
 
 /* What a reader of the model file should know about it: its data, its recipe, how far it came. */
@@ -209,6 +211,8 @@ static ek_status note_all(const training *t)
         status = note(net, "data.resize", "%s", set->images.resize);
     if (!status && set->images.colour)
         status = note(net, "data.colour", "%s", set->images.colour);
+    if (!status && set->images.coarse)
+        status = note(net, "data.coarse", "yes");
     if (!status && set->val_split > 0)
         status = note(net, "data.val_split", "%g", set->val_split);
     status = status ? status : note(net, "train.loss", "%.9g", last->loss);

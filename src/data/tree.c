@@ -359,7 +359,9 @@ static bool is_plain_text(const char *name)
                          : *at >= 0xe0 && *at < 0xf0 ? 2
                          : *at >= 0xf0 && *at < 0xf5 ? 3
                                                      : -1;
-        if (more < 0 || *at < 0x20 || *at == 0x7f || (*at == 0xc2 && at[1] < 0xa0))
+        const bool overlong = (*at == 0xe0 && at[1] < 0xa0) || (*at == 0xf0 && at[1] < 0x90);
+        const bool beyond = (*at == 0xed && at[1] > 0x9f) || (*at == 0xf4 && at[1] > 0x8f); /* surrogates; U+110000 */
+        if (more < 0 || *at < 0x20 || *at == 0x7f || (*at == 0xc2 && at[1] < 0xa0) || overlong || beyond)
             return false;
         at++;
         for (int i = 0; i < more; i++)

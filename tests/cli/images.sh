@@ -81,6 +81,12 @@ else
     passes "trained on in grey" "^saved" "$EVENKEEL" train --data photos --net grey.net --epochs 1 --resize 12 \
         --colour grey -o grey.model
     passes "and evaluated so" "^two " "$EVENKEEL" eval grey.model --data photos
+    same "class names in whole characters" 1 "$(mkdir -p kana/train/りんご kana/val && cp "$files/one.png" kana/train/りんご &&
+        cp -r kana/train/りんご kana/val && mkdir kana/train/x && cp "$files/one.png" kana/train/x &&
+        "$EVENKEEL" train --data kana --net photos.net --epochs 1 --batch-size 2 --resize 12 -o kana.model >/dev/null &&
+        "$EVENKEEL" eval kana.model --data kana | iconv -f UTF-8 -t UTF-8 | grep -c '^ *x  *り$')"
+    mkdir -p "odd/$(printf '\355\240\200')" && cp "$files/one.png" "odd/$(printf '\355\240\200')"
+    fails "a class name that is no UTF-8" 1 "" "$EVENKEEL" data info odd --resize 12
     cp "$files/bad-short.png" photos/train/two/broken.png
     fails "a broken file" 1 "1 of 7 images cannot be read .* photos/train/two/broken.png: " \
         "$EVENKEEL" data info photos --resize 12
