@@ -47,8 +47,8 @@ asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@EVENKEEL_TEST_QUICK=1 tests/run --build build/asan
 
 # What starts threads; the rest would only be slow.
-THREADED = test_base test_help test_gradients test_train test_model test_optimizer test_input test_golden_ test_norm \
-           kernels/bits kernels/test_plain_norm cli/train cli/images examples/
+THREADED = test_base test_help test_gradients test_train test_optimizer test_input test_golden_ test_norm \
+           kernels/bits kernels/test_plain_norm cli/train cli/images
 
 tsan: ## the tests that start threads under ThreadSanitizer
 	@tools/setup test

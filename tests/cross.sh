@@ -46,8 +46,10 @@ x86_64)
             run_all "$set" "$BUILD/tests/kernels/bits" env EVENKEEL_CPU=$set
         fi
     done
+    # All programs run the baseline's kernels by themselves; here it is seen that an old processor can, too.
+    old="$BUILD/tests/kernels/bits $BUILD/tests/kernels/test_blocked $BUILD/tests/kernels/test_plain_norm"
     if command -v qemu-x86_64 >/dev/null; then
-        run_all "an x86-64 without AVX (qemu)" "$BUILD/tests/kernels/*" env -u EVENKEEL_CPU qemu-x86_64 -cpu qemu64
+        run_all "an x86-64 without AVX (qemu)" "$old" env -u EVENKEEL_CPU qemu-x86_64 -cpu qemu64
     else
         echo "SKIP: qemu-x86_64 (package qemu-user) is not installed: no emulated x86-64 without AVX"
     fi
