@@ -2,39 +2,10 @@
  * Blocks of nets: the language and the builder make the same, paths and names, what does not fit together, hostile
  * text, and what blocks are compiled to. */
 #include "base/memory.h"
-#include "net/plan.h"
+#include "net_text.h"
+#include "plan_of.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-static void expect_text(const char *text, const char *expected)
-{
-    ek_net *net = ek_net_parse(text, NULL);
-    if (!net)
-        fail_msg("%s", ek_error());
-    char *written = ek_net_text(net);
-    assert_non_null(written);
-    assert_string_equal(written, expected);
-    ek_net *twin = ek_net_parse(written, NULL);
-    char *again = ek_net_text(twin);
-    assert_string_equal(written, again);
-    free(written);
-    free(again);
-    ek_net_free(net);
-    ek_net_free(twin);
-}
-
-static void expect_error(const char *text, const char *message)
-{
-    ek_net *net = ek_net_parse(text, NULL);
-    assert_null(net);
-    assert_string_equal(ek_error(), message);
-}
 
 /* ---- The language ------------------------------------------------------------------------------------------- */
 
@@ -314,26 +285,6 @@ static void test_builder_errors(void **state)
 
 /* ---- Hostile text ------------------------------------------------------------------------------------------- */
 
-static char *repeated(const char *before, const char *piece, size_t count, const char *after)
-{
-    size_t length = strlen(piece), at = strlen(before);
-    char *text = malloc(at + count * length + strlen(after) + 1);
-    assert_non_null(text);
-    memcpy(text, before, at);
-    for (size_t i = 0; i < count; i++, at += length)
-        memcpy(text + at, piece, length);
-    memcpy(text + at, after, strlen(after) + 1);
-    return text;
-}
-
-static void expect_repeated_error(const char *before, const char *piece, size_t count, const char *after,
-                                  const char *message)
-{
-    char *text = repeated(before, piece, count, after);
-    expect_error(text, message);
-    free(text);
-}
-
 static void test_hostile(void **state)
 {
     (void)state;
@@ -417,25 +368,6 @@ static void test_no_memory(void **state)
 }
 
 /* ---- What is compiled --------------------------------------------------------------------------------------- */
-
-static int count_steps(const ek_program *program, ek_step_kind kind)
-{
-    int count = 0;
-    for (int i = 0; i < program->count; i++)
-        count += program->steps[i].kind == kind;
-    return count;
-}
-
-static ek_program *plan_of(const char *text, ek_mode mode, int64_t samples, ek_net **net)
-{
-    *net = ek_net_parse(text, NULL);
-    if (!*net)
-        fail_msg("%s", ek_error());
-    ek_program *program = NULL;
-    const ek_plan_request request = {.mode = mode, .loss = true, .max_samples = samples, .threads = 1, .dry = true};
-    assert_int_equal(ek_plan_new(&program, *net, &request), EK_OK);
-    return program;
-}
 
 #define RESIDUALS(n)                                                                                                 \
     "input 3 8 8\nconv2d 4 kernel=3 padding=1 bias=no\nbatchnorm\nsigmoid\nrepeat " n                                \

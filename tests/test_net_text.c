@@ -3,38 +3,12 @@
 #include "base/memory.h"
 #include "net/kind.h"
 #include "net/number.h"
+#include "net_text.h"
 
 #include <float.h>
 #include <locale.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-/* The text that comes back for `text`. */
-static void expect_text(const char *text, const char *expected)
-{
-    ek_net *net = ek_net_parse(text, NULL);
-    if (!net)
-        fail_msg("%s", ek_error());
-    char *written = ek_net_text(net);
-    assert_non_null(written);
-    assert_string_equal(written, expected);
-    free(written);
-    ek_net_free(net);
-}
-
-static void expect_error(const char *text, const char *message)
-{
-    ek_net *net = ek_net_parse(text, NULL);
-    if (net)
-        fail_msg("%s: no error", text);
-    assert_string_equal(ek_error(), message);
-}
 
 /* ---- What is written and read back -------------------------------------------------------------------------- */
 
@@ -184,44 +158,24 @@ static void test_errors_in_layers(void **state)
         "net:3:2: layer 1 (linear): needs features, but its input is images of 1x2x2; put a flatten before it");
 }
 
-/* A text of `count` copies of `piece` between two others. */
-static char *repeated(const char *before, const char *piece, size_t count, const char *after)
-{
-    size_t length = strlen(piece), at = strlen(before);
-    char *text = malloc(at + count * length + strlen(after) + 1);
-    assert_non_null(text);
-    memcpy(text, before, at);
-    for (size_t i = 0; i < count; i++, at += length)
-        memcpy(text + at, piece, length);
-    memcpy(text + at, after, strlen(after) + 1);
-    return text;
-}
-
-static void expect_repeated_error(const char *before, const char *piece, size_t count, const char *message)
-{
-    char *text = repeated(before, piece, count, "");
-    expect_error(text, message);
-    free(text);
-}
-
 static void test_hostile(void **state)
 {
     (void)state;
-    expect_repeated_error("input 1 1 1\n", "sigmoid\n", 1000000,
+    expect_repeated_error("input 1 1 1\n", "sigmoid\n", 1000000, "",
                           "net:100002:1: layer 100000 (sigmoid): one layer too many: a net has at most 100000");
     expect_repeated_error(
-        "", "x", 1000000,
+        "", "x", 1000000, "",
         "net:1:1: expected 'input CHANNELS HEIGHT WIDTH', found 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...'");
     expect_repeated_error(
-        "input 1 1 1\nconv2d ", "9", 1000000,
+        "input 1 1 1\nconv2d ", "9", 1000000, "",
         "net:2:8: out_channels must be 1 to 65536, found '99999999999999999999999999999999999999...'");
-    expect_repeated_error("input 1 1 1\nbatchnorm eps=0.", "0", 1000000,
+    expect_repeated_error("input 1 1 1\nbatchnorm eps=0.", "0", 1000000, "",
                           "net:2:15: eps must be 0 or more, found '0.000000000000000000000000000000000000...'");
-    expect_repeated_error("input 1 1 1\nbatchnorm eps=1e", "9", 20,
+    expect_repeated_error("input 1 1 1\nbatchnorm eps=1e", "9", 20, "",
                           "net:2:15: eps must be 0 or more, found '1e99999999999999999999'");
-    expect_repeated_error("input 1 1 1\nconv2d 1", " bias=no", 100000, "net:2:18: bias is given twice");
+    expect_repeated_error("input 1 1 1\nconv2d 1", " bias=no", 100000, "", "net:2:18: bias is given twice");
     expect_repeated_error(
-        "input 1 9 9\n", "conv2d 1 padding=65536 kernel=1 stride=1\n", 9,
+        "input 1 9 9\n", "conv2d 1 padding=65536 kernel=1 stride=1\n", 9, "",
         "net:2:1: layer 0 (conv2d): its output of 1x131081x131081 is too large; a sample has at most "
         "134217728 values");
     expect_error("input 1 1 1\n\x1b[2J\xffm\x7f",

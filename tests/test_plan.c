@@ -1,32 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Tests of plans: what layers are gathered into, how large the arena is, and the plan as text. */
 #include "base/memory.h"
-#include "net/plan.h"
+#include "plan_of.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
-
-static int count_steps(const ek_program *program, ek_step_kind kind)
-{
-    int count = 0;
-    for (int i = 0; i < program->count; i++)
-        count += program->steps[i].kind == kind;
-    return count;
-}
-
-static ek_program *plan_of(const char *text, ek_mode mode, int64_t samples, ek_net **net)
-{
-    *net = ek_net_parse(text, NULL);
-    assert_non_null(*net);
-    ek_program *program = NULL;
-    const ek_plan_request request = {.mode = mode, .loss = true, .max_samples = samples, .threads = 2, .dry = true};
-    assert_int_equal(ek_plan_new(&program, *net, &request), EK_OK);
-    return program;
-}
 
 static void test_units(void **state)
 {

@@ -2,8 +2,7 @@
  * Convolution and linear kernels on the blocked layout against the reference, on every instruction set, at odd
  * shapes; and with --bench how long they and all other blocked kernels take. */
 #include "bench.h"
-#include "check.h"
-#include "op/reference.h"
+#include "conv_data.h"
 
 static ek_conv conv_shape(int c, int h, int w, int k, int r, int s, int stride, int padding)
 {
@@ -44,41 +43,15 @@ static bool conv_fits(const ek_conv *g)
            outputs_of(g->w, g->s, g->stride_w, g->padding_w, g->dilation_w) > 0;
 }
 
-/* One convolution: its arrays and the reference's results with their bounds. */
-typedef struct conv_data {
-    ek_conv g;
-    int live;
-    size_t in, out, weights;
-    float *weight, *bias, *x, *dy;
-    double *y, *dx, *dweight, *dbias;
-    double *y_bound, *dx_bound, *dweight_bound, *dbias_bound;
-} conv_data;
-
 static conv_data new_conv(ek_conv g, int live, bool bias)
 {
-    conv_data d = {.g = g, .live = live, .weights = (size_t)ek_conv_weights(&g)};
-    d.in = (size_t)g.c * (size_t)g.h * (size_t)g.w;
-    d.out = (size_t)g.k * (size_t)g.p * (size_t)g.q;
+    conv_data d = new_conv_data(g, live, bias);
     const size_t n = (size_t)live, k = (size_t)g.k;
-    d.weight = random_floats(d.weights);
-    d.bias = bias ? random_floats(k) : NULL;
-    d.x = random_block(d.in, live, 0, 1, 3e8f);
-    d.dy = random_block(d.out, live, 0, 1, 0);
-    const double *weight = widened(d.weight, d.weights), *b = bias ? widened(d.bias, k) : NULL;
-    const double *x = samples_of(d.x, d.in, live), *dy = samples_of(d.dy, d.out, live);
-    d.y = doubles(n * d.out);
-    d.dx = doubles(n * d.in);
-    d.dweight = doubles(d.weights);
-    d.dbias = doubles(k);
-    ek_reference_conv(&g, live, weight, b, x, d.y);
-    ek_reference_conv_backward_data(&g, live, weight, dy, d.dx);
-    ek_reference_conv_backward_weight(&g, live, x, dy, d.dweight, d.dbias);
-    /* The same sums of magnitudes. */
+    const double *weight = magnitudes(widened(d.weight, d.weights), d.weights);
+    const double *b = bias ? magnitudes(widened(d.bias, k), k) : NULL;
+    const double *x = magnitudes(samples_of(d.x, d.in, live), n * d.in);
+    const double *dy = magnitudes(samples_of(d.dy, d.out, live), n * d.out);
     double *y = doubles(n * d.out), *dx = doubles(n * d.in), *dweight = doubles(d.weights), *dbias = doubles(k);
-    weight = magnitudes(weight, d.weights);
-    b = bias ? magnitudes(b, k) : NULL;
-    x = magnitudes(x, n * d.in);
-    dy = magnitudes(dy, n * d.out);
     ek_reference_conv(&g, live, weight, b, x, y);
     ek_reference_conv_backward_data(&g, live, weight, dy, dx);
     ek_reference_conv_backward_weight(&g, live, x, dy, dweight, dbias);

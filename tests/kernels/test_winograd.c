@@ -2,8 +2,7 @@
  * Winograd's convolutions on the blocked layout against the reference, on every instruction set; with --bench how long
  * they take beside the direct ones. */
 #include "bench.h"
-#include "check.h"
-#include "op/reference.h"
+#include "conv_data.h"
 
 static bool quick; /* less of everything: under sanitizers and emulation */
 
@@ -128,15 +127,6 @@ static void bound_backward_weight(const ek_conv *g, int n, const double *x, cons
 
 /* ---- One convolution ---------------------------------------------------------------------------------------- */
 
-typedef struct conv_data {
-    ek_conv g;
-    int live;
-    size_t in, out, weights;
-    float *weight, *bias, *x, *dy;
-    double *y, *dx, *dweight, *dbias;
-    double *y_bound, *dx_bound, *dweight_bound, *dbias_bound;
-} conv_data;
-
 static int y_groups(const ek_conv *g)
 {
     return ek_winograd_groups(g->p, g->q);
@@ -149,28 +139,13 @@ static int dx_groups(const ek_conv *g)
 
 static conv_data new_conv(ek_conv g, int live, bool bias)
 {
-    conv_data d = {.g = g, .live = live, .weights = (size_t)ek_conv_weights(&g)};
-    d.in = (size_t)g.c * (size_t)g.h * (size_t)g.w;
-    d.out = (size_t)g.k * (size_t)g.p * (size_t)g.q;
+    conv_data d = new_conv_data(g, live, bias);
     const size_t n = (size_t)live, k = (size_t)g.k;
-    d.weight = random_floats(d.weights);
-    d.bias = bias ? random_floats(k) : NULL;
-    d.x = random_block(d.in, live, 0, 1, 3e8f);
-    d.dy = random_block(d.out, live, 0, 1, 0);
-    const double *weight = widened(d.weight, d.weights), *b = bias ? widened(d.bias, k) : NULL;
-    const double *x = samples_of(d.x, d.in, live), *dy = samples_of(d.dy, d.out, live);
-    d.y = doubles(n * d.out);
-    d.dx = doubles(n * d.in);
-    d.dweight = doubles(d.weights);
-    d.dbias = doubles(k);
-    ek_reference_conv(&g, live, weight, b, x, d.y);
-    ek_reference_conv_backward_data(&g, live, weight, dy, d.dx);
-    ek_reference_conv_backward_weight(&g, live, x, dy, d.dweight, d.dbias);
+    const double *weight = magnitudes(widened(d.weight, d.weights), d.weights);
+    const double *b = bias ? magnitudes(widened(d.bias, k), k) : NULL;
+    const double *x = magnitudes(samples_of(d.x, d.in, live), n * d.in);
+    const double *dy = magnitudes(samples_of(d.dy, d.out, live), n * d.out);
     double *y = doubles(n * d.out), *dx = doubles(n * d.in), *dweight = doubles(d.weights), *dbias = doubles(k);
-    weight = magnitudes(weight, d.weights);
-    b = bias ? magnitudes(b, k) : NULL;
-    x = magnitudes(x, n * d.in);
-    dy = magnitudes(dy, n * d.out);
     bound_forward(&g, live, weight, b, x, y);
     bound_backward_data(&g, live, weight, dy, dx);
     bound_backward_weight(&g, live, x, dy, dweight);
