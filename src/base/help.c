@@ -8,7 +8,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 
-enum { COUNT_BITS = 10, COUNT_MASK = (1 << COUNT_BITS) - 1, SPINS = 1000, CACHE_LINE = 64 };
+enum { COUNT_BITS = 10, COUNT_MASK = (1 << COUNT_BITS) - 1, CACHE_LINE = 64 };
 
 /* `open` holds what the work is, how many pieces it has and which is the next: a helper that adds one to it by
  * compare-and-swap has taken a piece of exactly the work it read there, however late it comes. */
@@ -47,7 +47,7 @@ void ek_help_open(ek_help *help, int owner, uint64_t what, int pieces, ek_help_f
         function(argument, owner, what, piece, owner);
     /* A helper that has lost its processor in the middle of a piece may need this one. */
     for (int i = 0; done + atomic_load_explicit(&own->helped, memory_order_acquire) < pieces; i++) {
-        if (i < SPINS)
+        if (i < EK_SPINS)
             ek_relax();
         else
             sched_yield();

@@ -14,9 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* How often a waiting thread looks before it sleeps. About 20 microseconds: longer than threads of one phase arrive
- * apart on quiet processors, far shorter than the scheduler's time slice. */
-enum { SPINS = 1000, CACHE_LINE = 64 };
+enum { CACHE_LINE = 64 };
 
 /* A number that only grows, and that threads can wait on. */
 typedef struct ticket {
@@ -27,7 +25,7 @@ typedef struct ticket {
 /* Waits until the ticket is no longer `old`. */
 static void ticket_wait(ticket *t, unsigned old)
 {
-    for (int i = 0; i < SPINS; i++) {
+    for (int i = 0; i < EK_SPINS; i++) {
         if (atomic_load_explicit(&t->value, memory_order_acquire) != old)
             return;
         ek_relax();

@@ -37,6 +37,10 @@ void ek_share_free(ek_share *share);
 void ek_share_start(ek_share *share, int threads, int64_t count);
 int64_t ek_share_next(ek_share *share, int threads, int thread);
 
+/* How often a waiting thread looks before it sleeps or gives up. About 20 microseconds: longer than threads of one
+ * phase arrive apart on quiet processors, far shorter than the scheduler's time slice. */
+enum { EK_SPINS = 1000 };
+
 /* One turn of waiting in a loop: lets the other hardware thread of this processor go first. */
 static inline void ek_relax(void)
 {

@@ -11,8 +11,6 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { HELP_SPINS = 1000 };
-
 /* Neighbouring steps of one scope. */
 typedef struct phase {
     int begin, end; /* steps */
@@ -571,11 +569,11 @@ static void next_phase(void *argument)
     }
 }
 
-/* A thread without an item: helps those that have one, and gives up when there was nothing to help with for about
- * twenty microseconds. */
+/* A thread without an item: helps those that have one, and gives up when there was nothing to help with for EK_SPINS
+ * turns. */
 static void help_others(ek_backend *b, int thread)
 {
-    for (int i = 0; i < HELP_SPINS && atomic_load_explicit(&b->unfinished, memory_order_relaxed) > 0; i++) {
+    for (int i = 0; i < EK_SPINS && atomic_load_explicit(&b->unfinished, memory_order_relaxed) > 0; i++) {
         if (ek_help_other(b->help, b->threads, thread, run_numbered, b))
             i = 0;
         else
