@@ -46,7 +46,7 @@ asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(call build,build/asan,-DEVENKEEL_TESTS=ON "-DEVENKEEL_SANITIZE=address;undefined")
 	@EVENKEEL_TEST_QUICK=1 tests/run --build build/asan
 
-# What starts threads; the rest would only be slow.
+# Where threads meet. The rest starts none, or runs the same trainings again, slowly.
 THREADED = test_base test_help test_gradients test_train test_optimizer test_input test_golden_ test_norm \
            kernels/bits kernels/test_plain_norm cli/train cli/images
 

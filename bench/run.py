@@ -138,7 +138,7 @@ def workers(evenkeel, threads, python, version):
 
 
 def residual_workers(evenkeel, threads, python, version):
-    """The same for residual nets: one kind after the other, since each takes hundreds of megabytes."""
+    """The same for residual nets, apart since their steps are long; all of them take some 3 GB."""
     yield Worker("peak", "evenkeel", "FMA peak, beside residual nets", threads,
                  [evenkeel, "bench", "--threads", str(threads), "--worker", "peak"])
     for net in RESIDUAL:
