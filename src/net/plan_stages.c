@@ -257,17 +257,8 @@ static void add_layers(ek_plan *plan, int begin, int end)
 
 /* ---- Who reads what ----------------------------------------------------------------------------------------- */
 
-/* A flatten's output is its input's. */
-static int behind_flatten(const ek_net *net, int layer)
-{
-    while (layer >= 0 && net->layers[layer].kind == EK_LAYER_FLATTEN)
-        layer = net->layers[layer].from;
-    return layer;
-}
-
 static void count_reader(ek_plan *plan, int layer)
 {
-    layer = behind_flatten(plan->net, layer);
     if (layer >= 0)
         plan->consumers[layer]++;
 }
@@ -289,9 +280,13 @@ static void count_readers(ek_plan *plan)
         if (l->kind == EK_LAYER_RESIDUAL && l->parts == 1)
             count_reader(plan, l->from);
     }
+    /* A flatten's output is its input's: its readers are counted there, and their sum holds for both. */
+    for (int i = net->layer_count - 1; i >= 0; i--)
+        if (net->layers[i].kind == EK_LAYER_FLATTEN && net->layers[i].from >= 0)
+            plan->consumers[net->layers[i].from] += plan->consumers[i];
     for (int i = 0; i < net->layer_count; i++)
         if (net->layers[i].kind == EK_LAYER_FLATTEN) {
-            const int source = behind_flatten(net, i);
+            const int source = net->layers[i].from;
             plan->consumers[i] = source < 0 ? 0 : plan->consumers[source];
         }
 }

@@ -97,13 +97,18 @@ static inline int ek_winograd_band(const ek_conv *g)
 }
 
 /* Floats of working memory that one thread needs for it, and for fewer channels: forward and backward to data a group
- * of tiles of the input's channels and of sixteen of the output's, 16 points each; for dweight four points of a band,
- * and sums of all 16. */
+ * of tiles of the input's channels and of sixteen of the output's, 16 points each. */
+static inline size_t ek_winograd_map_scratch(const ek_conv *g)
+{
+    const size_t most = (size_t)(g->c > g->k ? g->c : g->k);
+    return 16 * ((most + 16) * EK_WINOGRAD_GROUP + 2) * EK_LANES;
+}
+
+/* The same for dweight too: four points of a band, and sums of all 16. */
 static inline size_t ek_winograd_scratch(const ek_conv *g)
 {
-    const size_t c = (size_t)g->c, k = (size_t)g->k, most = c > k ? c : k;
+    const size_t c = (size_t)g->c, k = (size_t)g->k, map = ek_winograd_map_scratch(g);
     const size_t band = (c + k) * 16 > 2048 ? (c + k) * 16 : 2048;
-    const size_t map = 16 * ((most + 16) * EK_WINOGRAD_GROUP + 2) * EK_LANES;
     const size_t weight = 16 * c * k + 4 * (band + 2) * EK_LANES;
     return map > weight ? map : weight;
 }
@@ -143,7 +148,9 @@ static inline size_t ek_conv_packed(const ek_conv *g)
 
 static inline size_t ek_conv_work(const ek_conv *g, bool backward)
 {
-    return ek_conv_fast(g) ? ek_winograd_scratch(g) : backward ? ek_conv_scratch(g) : 0;
+    if (ek_conv_fast(g))
+        return backward ? ek_winograd_scratch(g) : ek_winograd_map_scratch(g);
+    return backward ? ek_conv_scratch(g) : 0;
 }
 
 /* Activation functions a = f(z), with f' written by the output a where that is possible. */
