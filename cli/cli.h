@@ -85,7 +85,9 @@ int cli_finish(const cli_command *self, int status);
 void cli_put_text(const char *text);
 void cli_put(const char *text, size_t size);
 
-/* Values as JSON on standard output; what is not finite becomes null, what is not UTF-8 U+FFFD. */
+/* Values as JSON, on standard output where none is named; what is not finite becomes null, what is not UTF-8 U+FFFD.
+ * (json.h writes whole objects.) */
+void cli_json_put(FILE *to, const char *text);
 void cli_json_string(const char *text);
 void cli_json_number(double value);
 

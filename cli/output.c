@@ -127,23 +127,30 @@ void cli_put_text(const char *text)
     cli_put(text, strlen(text));
 }
 
-void cli_json_string(const char *text)
+void cli_json_put(FILE *to, const char *text)
 {
-    putchar('"');
+    putc('"', to);
     const unsigned char *at = (const unsigned char *)text;
     for (const unsigned char *end = at + strlen(text); at < end;) {
         const int length = utf8_length(at, (size_t)(end - at));
         if (length == 0)
-            fputs("\\ufffd", stdout);
+            fputs("\\ufffd", to);
+        else if (*at == '\n')
+            fputs("\\n", to);
         else if (steers(at, length))
-            printf("\\u%04x", length == 2 ? at[1] : at[0]);
+            fprintf(to, "\\u%04x", length == 2 ? at[1] : at[0]);
         else if (*at == '"' || *at == '\\')
-            printf("\\%c", *at);
+            fprintf(to, "\\%c", *at);
         else
-            fwrite(at, 1, (size_t)length, stdout);
+            fwrite(at, 1, (size_t)length, to);
         at += length ? length : 1;
     }
-    putchar('"');
+    putc('"', to);
+}
+
+void cli_json_string(const char *text)
+{
+    cli_json_put(stdout, text);
 }
 
 void cli_json_number(double value)

@@ -199,3 +199,25 @@ ek_status cli_recipe_note(const cli_recipe *r, ek_net *net)
         status = note_word(net, "train.schedule", r->schedule);
     return status ? status : note_word(net, "train.milestones", r->milestones);
 }
+
+void cli_recipe_json(const cli_recipe *r, cli_json *json)
+{
+    cli_json_text(json, "optimizer", r->optimizer);
+    cli_json_real(json, "lr", r->lr);
+    cli_json_real(json, "momentum", r->momentum);
+    cli_json_truth(json, "nesterov", r->nesterov);
+    cli_json_given_real(json, "beta1", r->beta1);
+    cli_json_given_real(json, "beta2", r->beta2);
+    cli_json_given_real(json, "eps", r->eps);
+    cli_json_real(json, "weight_decay", r->weight_decay);
+    cli_json_text(json, "decay", r->decay);
+    cli_json_real(json, "clip_norm", r->clip_norm);
+    cli_json_real(json, "label_smoothing", r->label_smoothing);
+    cli_json_text(json, "schedule", r->schedule);
+    cli_json_given_real(json, "step_size", r->step_size);
+    cli_json_text(json, "milestones", r->milestones);
+    cli_json_given_real(json, "gamma", r->gamma);
+    cli_json_real(json, "min_lr", r->min_lr);
+    cli_json_real(json, "warmup_epochs", r->warmup);
+    cli_json_whole(json, "warmup_steps", r->warmup_steps);
+}

@@ -3,7 +3,7 @@
 #ifndef RECIPE_H
 #define RECIPE_H
 
-#include "cli.h"
+#include "json.h"
 
 enum { RECIPE_MILESTONES_MAX = 64, RECIPE_OPTIONS = 18 };
 
@@ -35,5 +35,8 @@ void cli_recipe_print(const cli_recipe *recipe);
 
 /* train.optimizer, train.lr and whatever else was set. */
 ek_status cli_recipe_note(const cli_recipe *recipe, ek_net *net);
+
+/* All of it as members of an object; null for what was not given. */
+void cli_recipe_json(const cli_recipe *recipe, cli_json *json);
 
 #endif

@@ -1,96 +1,32 @@
 /* SPDX-License-Identifier: MIT
  * evenkeel train: a net, a data set, and a line per epoch. */
 #define _POSIX_C_SOURCE 200809L
-#include "recipe.h"
+#include "train.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct settings {
-    const char *data, *net, *init, *out, *augment_text, *normalize;
-    ek_augment_options augment;
-    cli_data_options images;
-    double val_split; /* 0: the test split validates */
-    int epochs, batch_size, threads;
-    uint64_t seed;
-    bool no_shuffle, quiet, verbose;
-    cli_recipe recipe;
-} settings;
-
-typedef struct training {
-    const cli_command *self;
-    const settings *set;
-    ek_net *net;
-    ek_dataset *train, *val;
-    ek_dataset_info train_info, val_info;
-    cli_progress progress;
-    bool output_failed;
-    bool given_weights; /* it started from a file */
-    ek_fit_event last;  /* epoch */
-} training;
-
-/* ---- While it trains ------------------------------------------------------------------------------------------ */
-
-static double images_per_second(const training *t, const ek_fit_event *event)
-{
-    const double images = event->kind == EK_EVENT_EPOCH
-                              ? (double)t->train_info.count
-                              : (double)t->train_info.count * (double)event->step / (double)event->steps;
-    return event->seconds > 0 ? images / event->seconds : 0;
-}
-
-static void show_step(training *t, const ek_fit_event *event)
-{
-    char bar[21];
-    const double done = (double)event->step / (double)event->steps;
-    if (!cli_progress_due(&t->progress))
-        return;
-    for (int i = 0; i < 20; i++)
-        bar[i] = i < (int)(20 * done) ? '#' : '.';
-    bar[20] = 0;
-    cli_progress_show(&t->progress, "epoch %d/%d %s %3.0f %%  loss %.4f  accuracy %.3f  %.0f images/s", event->epoch,
-                      event->epochs, bar, 100 * done, event->loss, event->accuracy, images_per_second(t, event));
-}
-
-static void show_epoch(training *t, const ek_fit_event *event)
-{
-    cli_progress_clear(&t->progress);
-    t->last = *event;
-    if (t->set->quiet)
-        return;
-    printf("%5d  %10.4f  %9.4f  %8.4f  %7.4f  %7.2f  %8.0f\n", event->epoch, event->loss, event->accuracy,
-           event->val_loss, event->val_accuracy, event->seconds, images_per_second(t, event));
-    t->output_failed = !cli_flush();
-}
-
-/* A broken standard output ends a training of which nothing would be left; a model that is to be saved is worth more
- * than its log. */
 static int on_event(void *user, const ek_fit_event *event)
 {
-    training *t = user;
-    if (event->kind == EK_EVENT_STEP)
-        show_step(t, event);
-    else
-        show_epoch(t, event);
-    return t->output_failed && !t->set->out;
+    return cli_watch_event(user, event);
 }
 
 /* ---- Before --------------------------------------------------------------------------------------------------- */
 
 /* The net that --net names: before the data are opened of its own shape, so that what is wrong with it is told at once;
  * then for the images and classes at hand, with what it starts from. */
-static int open_net(training *t, const ek_dataset_info *data)
+static int open_net(cli_training *t, const ek_dataset_info *data)
 {
     ek_net_free(t->net);
     t->net = cli_net_open(t->self, t->set->net, data);
     return t->net ? CLI_GO : CLI_FAILED;
 }
 
-static int start_net(training *t)
+static int start_net(cli_training *t)
 {
     static const char *const words[] = {"xavier", "pytorch", "he"};
-    const settings *set = t->set;
+    const cli_settings *set = t->set;
     for (int how = EK_INIT_XAVIER; how <= EK_INIT_HE; how++)
         if (!strcmp(set->init, words[how]))
             return ek_net_init(t->net, (ek_init)how, set->seed) ? cli_fail(t->self, "%s", ek_error()) : CLI_GO;
@@ -98,9 +34,9 @@ static int start_net(training *t)
     return ek_net_load_weights(t->net, set->init) ? cli_fail(t->self, "%s", ek_error()) : CLI_GO;
 }
 
-static int open_data(training *t)
+static int open_data(cli_training *t)
 {
-    const settings *set = t->set;
+    const cli_settings *set = t->set;
     int status = cli_data_open(t->self, &t->train, set->data, EK_SPLIT_TRAIN, &set->images);
     if (status == CLI_GO && set->val_split > 0) {
         ek_dataset *whole = t->train;
@@ -120,7 +56,7 @@ static int open_data(training *t)
 }
 
 /* So that a wrong --out is told before the training, not after. */
-static int probe_out(const training *t)
+static int probe_out(const cli_training *t)
 {
     const int64_t notes_and_header = 131072;
     int64_t values = 0;
@@ -129,7 +65,7 @@ static int probe_out(const training *t)
     return cli_probe_output(t->self, t->set->out, (int64_t)sizeof(float) * values + notes_and_header);
 }
 
-static void print_verbose(const training *t)
+static void print_verbose(const cli_training *t)
 {
     char *text = ek_net_text(t->net);
     printf("instruction set %s; %d threads of %d processors\n", ek_cpu() ? ek_cpu() : "?", t->set->threads,
@@ -144,9 +80,9 @@ static void print_verbose(const training *t)
     free(text);
 }
 
-static void print_beginning(const training *t)
+static void print_beginning(const cli_training *t)
 {
-    const settings *set = t->set;
+    const cli_settings *set = t->set;
     if (set->quiet)
         return;
     if (set->verbose)
@@ -190,9 +126,9 @@ static ek_status note_labels(ek_net *net, const ek_dataset *dataset, int classes
 }
 
 /* What a reader of the model file should know about it: its data, its recipe, how far it came. */
-static ek_status note_all(const training *t)
+static ek_status note_all(const cli_training *t)
 {
-    const settings *set = t->set;
+    const cli_settings *set = t->set;
     const ek_fit_event *last = &t->last;
     ek_net *net = t->net;
     ek_status status = note(net, "data.name", "%s", t->train_info.name);
@@ -221,7 +157,7 @@ static ek_status note_all(const training *t)
     return status ? status : note(net, "val.accuracy", "%.9g", last->val_accuracy);
 }
 
-static int save(const training *t)
+static int save(const cli_training *t)
 {
     if (!t->set->out)
         return CLI_DONE;
@@ -242,20 +178,45 @@ static int save(const training *t)
 
 /* ---- All of it ------------------------------------------------------------------------------------------------ */
 
-static int train(training *t)
+/* Says, saves and writes down how it ended. A training that stopped did so because a signal came, or because standard
+ * output broke, which cli_finish reports. */
+static int finish(cli_training *t, ek_status trained)
 {
-    const settings *set = t->set;
+    int status = CLI_FAILED;
+    const char *reason = "failed";
+    char message[1024] = "";
+    cli_watch_end(t);
+    if (trained == EK_ERR_STOPPED && cli_interrupted()) {
+        reason = "interrupted";
+        snprintf(message, sizeof message, "%s: %s", cli_interrupt_name(), ek_error());
+        cli_fail(t->self, "%s", message);
+    } else if (trained == EK_ERR_STOPPED) {
+        reason = "stopped";
+        status = CLI_DONE;
+    } else if (trained) {
+        cli_fail(t->self, "%s", ek_error());
+    } else if ((status = save(t)) == CLI_DONE) {
+        reason = "done";
+    }
+    const bool done = strcmp(reason, "done") == 0;
+    cli_watch_close(t, reason, done ? NULL : *message ? message : ek_error());
+    return status;
+}
+
+static int train(cli_training *t)
+{
+    const cli_settings *set = t->set;
     int status = open_net(t, NULL);
     if (status == CLI_GO && set->out)
         status = probe_out(t);
+    if (status == CLI_GO)
+        status = cli_watch_open(t);
     if (status == CLI_GO)
         status = open_data(t);
     if (status != CLI_GO)
         return status;
     print_beginning(t);
     t->output_failed = !cli_flush();
-    if (!set->quiet)
-        cli_progress_begin(&t->progress);
     ek_fit_options options = {.epochs = set->epochs,
                               .batch_size = set->batch_size,
                               .seed = set->seed,
@@ -265,21 +226,20 @@ static int train(training *t)
                               .on_event = on_event,
                               .user = t};
     cli_recipe_fill(&set->recipe, &options);
-    const ek_status trained = ek_fit(t->net, t->train, t->val, &options);
-    cli_progress_clear(&t->progress);
-    if (trained == EK_ERR_STOPPED)
-        return CLI_DONE; /* by the failed output, which cli_finish reports */
-    return trained ? cli_fail(t->self, "%s", ek_error()) : save(t);
+    options.measure_norm = set->log != NULL;
+    cli_watch_begin(t);
+    return finish(t, ek_fit(t->net, t->train, t->val, &options));
 }
 
 int cli_train(const cli_command *self, int argc, char **argv)
 {
-    settings set = {.data = CLI_DATA_DEFAULT,
-                    .net = CLI_NET_DEFAULT,
-                    .init = "xavier",
-                    .epochs = 10,
-                    .batch_size = 128,
-                    .threads = ek_cpu_count()};
+    cli_settings set = {.data = CLI_DATA_DEFAULT,
+                        .net = CLI_NET_DEFAULT,
+                        .init = "xavier",
+                        .epochs = 10,
+                        .batch_size = 128,
+                        .threads = ek_cpu_count(),
+                        .log_every = 50};
     const cli_option own[] = {
         {"--data", .value = "NAME|DIR", .text = &set.data, .help = "data set or folder (fashion-mnist)"},
         {"--net", .value = "NAME|FILE", .text = &set.net,
@@ -302,6 +262,9 @@ int cli_train(const cli_command *self, int argc, char **argv)
         {"--threads", .value = "N", .integer = &set.threads, .low = 1, .high = CLI_THREADS_MAX,
          .help = "the model does not depend on it (all processors)"},
         {"--out", .letter = 'o', .value = "FILE", .text = &set.out, .help = "save the trained model here"},
+        {"--log", .value = "FILE", .text = &set.log, .help = "append a JSON object per event: docs/log.md"},
+        {"--log-every", .value = "N", .integer = &set.log_every, .low = 0, .high = CLI_COUNT_MAX,
+         .help = "steps from record to record; 0: epochs alone (50)"},
         {"--quiet", .flag = &set.quiet, .help = "print nothing but errors"},
         {"--verbose", .flag = &set.verbose, .help = "print instruction set, data and net first"},
     };
@@ -315,10 +278,11 @@ int cli_train(const cli_command *self, int argc, char **argv)
         status = cli_read_augment(self, set.augment_text, &set.augment);
     if (status != CLI_GO)
         return status;
-    training t = {.self = self, .set = &set};
-    const int result = train(&t);
+    cli_training t = {.self = self, .set = &set, .log.fd = -1};
+    const int result = cli_finish(self, train(&t));
     ek_dataset_free(t.train);
     ek_dataset_free(t.val);
     ek_net_free(t.net);
-    return cli_finish(self, result);
+    cli_interrupt_raise();
+    return result;
 }

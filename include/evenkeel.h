@@ -572,7 +572,7 @@ typedef struct ek_fit_event {
     bool has_val;        /* EPOCH, with validation data: the fields below are set */
     double val_loss, val_accuracy, val_seconds;
     double lr;            /* learning rate of the last step */
-    double gradient_norm; /* STEP, with clip_norm: the gradient's 2-norm before it was scaled; else 0 */
+    double gradient_norm; /* STEP, with clip_norm or measure_norm: the gradient's 2-norm before clipping; else 0 */
 } ek_fit_event;
 
 /* Random changes of training images, keyed by the trainer's seed, the epoch and the sample's number in its data set:
@@ -638,6 +638,8 @@ typedef struct ek_fit_options {
     double min_lr;        /* COSINE: the floor, at most lr; default 0 */
     double warmup_epochs; /* linear warm-up: of W steps (epochs are rounded to steps) step i, from 0, takes (i+1)/W */
     int64_t warmup_steps; /* of what the schedule gives. One of the two; default none. Shorter than the training */
+
+    bool measure_norm; /* events tell gradient_norm without clip_norm, too: a pass over the gradients, same results */
 } ek_fit_options;
 
 /* Trains `net` on `train` by cross-entropy, d2l section 8.5.4. val may be NULL.

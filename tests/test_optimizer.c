@@ -354,6 +354,52 @@ static void test_decay_leaves_alone(void **state)
     ek_dataset_free(data);
 }
 
+typedef struct norms {
+    double of[64];
+    int steps;
+} norms;
+
+static int note_norm(void *user, const ek_fit_event *event)
+{
+    norms *n = user;
+    if (event->kind == EK_EVENT_STEP && n->steps < 64)
+        n->of[n->steps++] = event->gradient_norm;
+    return 0;
+}
+
+/* The norm is told where nothing is clipped, is the one that clipping finds, and changes no bit. */
+static void test_measure_norm(void **state)
+{
+    static const ek_fit_options ways[] = {{.measure_norm = true}, {.clip_norm = 1e30}, {.clip_norm = 0}};
+    ek_dataset *data = data_of(*state);
+    norms seen[3] = {0};
+    float *first = NULL;
+    for (int i = 0; i < 3; i++) {
+        ek_net *net = ek_net_parse("input 2 6 5\nconv2d 5 kernel=3\nbatchnorm\nsigmoid\nflatten\nlinear 4\n", NULL);
+        GOLDEN_OK(ek_net_init(net, EK_INIT_XAVIER, 1));
+        ek_fit_options o = ways[i];
+        o.epochs = 2;
+        o.on_event = note_norm;
+        o.user = &seen[i];
+        GOLDEN_OK(ek_fit(net, data, NULL, &o));
+        const size_t size = net->value_count * sizeof *first;
+        if (!first) {
+            first = malloc(size);
+            assert_non_null(first);
+            memcpy(first, net->values, size);
+        }
+        assert_memory_equal(first, net->values, size);
+        ek_net_free(net);
+    }
+    assert_true(seen[0].steps > 0);
+    for (int i = 0; i < seen[0].steps; i++) {
+        assert_true(seen[0].of[i] > 0 && seen[0].of[i] == seen[1].of[i]);
+        assert_true(seen[2].of[i] == 0);
+    }
+    free(first);
+    ek_dataset_free(data);
+}
+
 typedef struct last_good {
     ek_net *net;
     float *values;
@@ -445,7 +491,8 @@ int main(void)
         cmocka_unit_test(test_against_pytorch), cmocka_unit_test(test_schedules),
         cmocka_unit_test(test_warmup),          cmocka_unit_test(test_powers),
         cmocka_unit_test(test_refusals),        cmocka_unit_test(test_decay_leaves_alone),
-        cmocka_unit_test(test_not_finite),      cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_measure_norm),    cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests_name("optimizer", tests, open_golden, close_golden);
 }

@@ -138,7 +138,7 @@ static ek_status open_trainer(trainer *t, const ek_dataset *val)
                                           .loss = true,
                                           .max_samples = most,
                                           .states = ek_update_states(t->o.optimizer, t->o.momentum),
-                                          .clips = t->o.clip_norm > 0,
+                                          .clips = t->o.clip_norm > 0 || t->o.measure_norm,
                                           .decay = t->o.decay,
                                           .smoothing = (float)t->o.label_smoothing,
                                           .threads = ek_backend_threads(t->backend)}));

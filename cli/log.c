@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT
+ * The log of runs: a JSON object a line, each written by one call, behind whatever the file holds (docs/log.md). */
+#define _GNU_SOURCE
+#include "json.h"
+#include "train.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { FORMAT = 1 };
+
+/* ---- The file ------------------------------------------------------------------------------------------------- */
+
+/* Whether the file at `path` ends within a line, as one does whose writer was killed or whose disk was full. */
+static bool is_torn(const char *path)
+{
+    char last = '\n';
+    const int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd >= 0 && lseek(fd, -1, SEEK_END) >= 0)
+        (void)!read(fd, &last, 1);
+    if (fd >= 0)
+        close(fd);
+    return last != '\n';
+}
+
+int cli_log_open(cli_training *t)
+{
+    const char *path = t->set->log;
+    t->log.fd = -1;
+    if (!path)
+        return CLI_GO;
+    t->log.fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+    if (t->log.fd < 0)
+        return cli_fail(t->self, "--log %s: cannot be written: %s", path, strerror(errno));
+    t->log.torn = is_torn(path);
+    return CLI_GO;
+}
+
+/* All of it, or the errno that stood in the way. */
+static int write_whole(int fd, const char *text, size_t size)
+{
+    while (size > 0) {
+        const ssize_t written = write(fd, text, size);
+        if (written < 0 && errno != EINTR)
+            return errno;
+        text += written > 0 ? written : 0;
+        size -= written > 0 ? (size_t)written : 0;
+    }
+    return 0;
+}
+
+/* Later records are tried all the same: room may come back. What a failure has left is no line, and ended as one. */
+static void write_record(cli_training *t, const char *text, size_t size)
+{
+    cli_log *log = &t->log;
+    const bool lead = log->torn; /* the text begins with a newline for this case */
+    const int error = write_whole(log->fd, text + !lead, size - !lead);
+    log->torn = error != 0;
+    if (error && !log->failed)
+        cli_watch_warn(t, "--log %s: %s; training goes on, its log has gaps", t->set->log, strerror(error));
+    log->failed = log->failed || error;
+}
+
+/* ---- Records -------------------------------------------------------------------------------------------------- */
+
+typedef struct record {
+    cli_json json;
+    char *text;
+    size_t size;
+} record;
+
+static void begin_record(record *r, const cli_log *log, const char *event)
+{
+    *r = (record){0};
+    r->json.to = open_memstream(&r->text, &r->size);
+    if (!r->json.to)
+        return;
+    putc('\n', r->json.to);
+    cli_json_open(&r->json, NULL);
+    cli_json_text(&r->json, "event", event);
+    cli_json_text(&r->json, "run", log->run);
+}
+
+static void end_record(record *r, cli_training *t)
+{
+    if (!r->json.to)
+        return;
+    cli_json_close(&r->json);
+    putc('\n', r->json.to);
+    if (fclose(r->json.to) == 0)
+        write_record(t, r->text, r->size);
+    free(r->text);
+}
+
+/* Where no run has been before, in the order of time. */
+static void name_run(char name[40], struct timespec now)
+{
+    struct tm utc;
+    char date[24] = "";
+    uint32_t chance = 0;
+    gmtime_r(&now.tv_sec, &utc);
+    strftime(date, sizeof date, "%Y%m%d-%H%M%S", &utc);
+    if (getrandom(&chance, sizeof chance, 0) != sizeof chance)
+        chance = (uint32_t)now.tv_nsec ^ (uint32_t)getpid() << 16;
+    snprintf(name, 40, "%s-%08x", date, chance);
+}
+
+static void put_data(cli_json *j, const cli_training *t)
+{
+    const ek_dataset_info *info = &t->train_info;
+    cli_json_open(j, "data");
+    cli_json_text(j, "name", cli_data_name(t->train, t->set->data));
+    cli_json_whole(j, "channels", info->channels);
+    cli_json_whole(j, "height", info->height);
+    cli_json_whole(j, "width", info->width);
+    cli_json_whole(j, "classes", info->classes);
+    cli_json_whole(j, "train_samples", info->count);
+    cli_json_given_text(j, "train_digest", info->digest);
+    cli_json_whole(j, "val_samples", t->val_info.count);
+    cli_json_given_text(j, "val_digest", t->val_info.digest);
+    cli_json_close(j);
+}
+
+static void put_net(cli_json *j, const cli_training *t)
+{
+    char *text = ek_net_text(t->net);
+    cli_json_open(j, "net");
+    cli_json_text(j, "name", t->set->net);
+    cli_json_whole(j, "parameters", cli_net_parameters(t->net));
+    cli_json_text(j, "text", text);
+    cli_json_close(j);
+    free(text);
+}
+
+static void put_config(cli_json *j, const cli_settings *set)
+{
+    cli_json_open(j, "config");
+    cli_json_text(j, "init", set->init);
+    cli_json_whole(j, "epochs", set->epochs);
+    cli_json_whole(j, "batch_size", set->batch_size);
+    cli_json_large(j, "seed", set->seed);
+    cli_json_truth(j, "shuffle", !set->no_shuffle);
+    cli_json_text(j, "augment", set->augment_text);
+    cli_json_text(j, "normalize", set->normalize);
+    cli_json_given_real(j, "val_split", set->val_split);
+    cli_json_text(j, "resize", set->images.resize);
+    cli_json_text(j, "colour", set->images.colour);
+    cli_json_truth(j, "coarse", set->images.coarse);
+    cli_json_truth(j, "skip_broken", set->images.skip_broken);
+    cli_recipe_json(&set->recipe, j);
+    cli_json_close(j);
+}
+
+void cli_log_start(cli_training *t)
+{
+    record r;
+    struct timespec now;
+    struct tm utc;
+    char date[24] = "", time[40];
+    if (t->log.fd < 0)
+        return;
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &utc);
+    strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(time, sizeof time, "%s.%03dZ", date, (int)(now.tv_nsec / 1000000));
+    name_run(t->log.run, now);
+    begin_record(&r, &t->log, "start");
+    if (r.json.to) {
+        cli_json_whole(&r.json, "format", FORMAT);
+        cli_json_text(&r.json, "time", time);
+        cli_json_text(&r.json, "version", ek_version());
+        cli_json_text(&r.json, "instruction_set", ek_cpu());
+        cli_json_whole(&r.json, "threads", t->set->threads);
+        cli_json_whole(&r.json, "processors", ek_cpu_count());
+        cli_json_whole(&r.json, "log_every", t->set->log_every);
+        put_config(&r.json, t->set);
+        put_data(&r.json, t);
+        put_net(&r.json, t);
+    }
+    end_record(&r, t);
+}
+
+void cli_log_step(cli_training *t, const cli_point *p)
+{
+    record r;
+    if (t->log.fd < 0)
+        return;
+    begin_record(&r, &t->log, "step");
+    if (r.json.to) {
+        cli_json_real(&r.json, "seconds", p->seconds);
+        cli_json_whole(&r.json, "epoch", p->event->epoch);
+        cli_json_whole(&r.json, "step", p->step);
+        cli_json_whole(&r.json, "samples", p->samples);
+        cli_json_real(&r.json, "loss", p->loss);
+        cli_json_real(&r.json, "accuracy", p->accuracy);
+        cli_json_real(&r.json, "lr", p->event->lr);
+        cli_json_real(&r.json, "gradient_norm", p->event->gradient_norm);
+        cli_json_real(&r.json, "images_per_second", p->images_per_second);
+    }
+    end_record(&r, t);
+}
+
+void cli_log_epoch(cli_training *t, const cli_point *p)
+{
+    record r;
+    const ek_fit_event *e = p->event;
+    if (t->log.fd < 0)
+        return;
+    begin_record(&r, &t->log, "epoch");
+    if (r.json.to) {
+        cli_json_real(&r.json, "seconds", p->seconds);
+        cli_json_whole(&r.json, "epoch", e->epoch);
+        cli_json_whole(&r.json, "step", p->step);
+        cli_json_real(&r.json, "train_loss", e->loss);
+        cli_json_real(&r.json, "train_accuracy", e->accuracy);
+        cli_json_real(&r.json, "val_loss", e->has_val ? e->val_loss : NAN);
+        cli_json_real(&r.json, "val_accuracy", e->has_val ? e->val_accuracy : NAN);
+        cli_json_real(&r.json, "lr", e->lr);
+        cli_json_real(&r.json, "train_seconds", e->seconds);
+        cli_json_real(&r.json, "val_seconds", e->has_val ? e->val_seconds : NAN);
+        cli_json_real(&r.json, "images_per_second", p->images_per_second);
+    }
+    end_record(&r, t);
+}
+
+void cli_log_end(cli_training *t, const char *reason, const char *message)
+{
+    record r;
+    if (t->log.fd < 0)
+        return;
+    begin_record(&r, &t->log, "end");
+    if (r.json.to) {
+        cli_json_real(&r.json, "seconds", cli_now() - t->since);
+        cli_json_text(&r.json, "reason", reason);
+        cli_json_text(&r.json, "message", message);
+        cli_json_whole(&r.json, "epochs", t->last.epoch);
+        cli_json_text(&r.json, "model", strcmp(reason, "done") == 0 ? t->set->out : NULL);
+    }
+    end_record(&r, t);
+    close(t->log.fd);
+    t->log.fd = -1;
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT
+ * A training as the files around train.c share it: what it was told, what it works on, who watches it. */
+#ifndef TRAIN_H
+#define TRAIN_H
+
+#include "recipe.h"
+
+typedef struct cli_settings {
+    const char *data, *net, *init, *out, *augment_text, *normalize;
+    ek_augment_options augment;
+    cli_data_options images;
+    double val_split; /* 0: the test split validates */
+    int epochs, batch_size, threads;
+    uint64_t seed;
+    bool no_shuffle, quiet, verbose;
+    cli_recipe recipe;
+    const char *log; /* NULL: none */
+    int log_every;   /* steps from record to record; 0: epochs alone */
+} cli_settings;
+
+/* What there is to tell of a step, or of an epoch, beside the trainer's event. */
+typedef struct cli_point {
+    const ek_fit_event *event;
+    int64_t step;             /* optimiser steps since the beginning */
+    double seconds;           /* since training began */
+    double images_per_second; /* while training; of a step: since the point before it, likewise the next two */
+    int64_t samples;
+    double loss, accuracy; /* means over those samples; of an epoch: the event's */
+} cli_point;
+
+/* The log of runs, JSON lines (log.c; docs/log.md). */
+typedef struct cli_log {
+    int fd;      /* -1: none */
+    bool torn;   /* it ends within a line */
+    bool failed; /* which has been told */
+    char run[40];
+} cli_log;
+
+typedef struct cli_training {
+    const cli_command *self;
+    const cli_settings *set;
+    ek_net *net;
+    ek_dataset *train, *val;
+    ek_dataset_info train_info, val_info;
+    cli_progress progress;
+    bool output_failed;
+    bool given_weights; /* it started from a file */
+    ek_fit_event last;  /* epoch */
+
+    cli_log log;
+    double since;   /* cli_now when training began */
+    cli_point open; /* sums since the last point of a step: samples, and loss and accuracy times them */
+    double open_seconds;
+} cli_training;
+
+/* ---- Watching (watch.c) --------------------------------------------------------------------------------------- */
+
+/* Opens what is to be written to, before the data are opened, so that a wrong name is told at once. CLI_GO, or
+ * CLI_FAILED after a message. */
+int cli_watch_open(cli_training *t);
+
+/* From here on the trainer's events may come; interrupts are remembered. */
+void cli_watch_begin(cli_training *t);
+
+/* Shows and writes down what an event tells. True when the training should stop. */
+bool cli_watch_event(cli_training *t, const ek_fit_event *event);
+
+/* Training is over: the display leaves the terminal, interrupts act again. */
+void cli_watch_end(cli_training *t);
+
+/* Why it is over: "done" when the model is saved, too, "failed", "interrupted", "stopped" (by a broken standard
+ * output). message may be NULL. */
+void cli_watch_close(cli_training *t, const char *reason, const char *message);
+
+/* A warning that the display makes room for. */
+void cli_watch_warn(cli_training *t, const char *format, ...) CLI_PRINTF(2, 3);
+
+/* ---- Log (log.c) ---------------------------------------------------------------------------------------------- */
+
+/* A failed write is told once and stops nothing. */
+int cli_log_open(cli_training *t);
+void cli_log_start(cli_training *t);
+void cli_log_step(cli_training *t, const cli_point *point);
+void cli_log_epoch(cli_training *t, const cli_point *point);
+void cli_log_end(cli_training *t, const char *reason, const char *message);
+
+/* ---- Interrupts (interrupt.c) --------------------------------------------------------------------------------- */
+
+/* From begin to end the first SIGINT, SIGTERM or SIGHUP is remembered, so that the step at hand can be finished; a
+ * second one ends the process at once. What was ignored before stays ignored. */
+void cli_interrupt_begin(void);
+void cli_interrupt_end(void);
+
+/* The signal that came, 0 for none, and its name. */
+int cli_interrupted(void);
+const char *cli_interrupt_name(void);
+
+/* Ends the process as the signal that came would have. */
+void cli_interrupt_raise(void);
+
+#endif

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT
+ * A training watched: what the trainer's events tell goes to the screen and into the log. */
+#define _GNU_SOURCE
+#include "train.h"
+
+#include <stdarg.h>
+
+/* ---- The screen ----------------------------------------------------------------------------------------------- */
+
+static double images_per_second(const cli_training *t, const ek_fit_event *event)
+{
+    const double images = event->kind == EK_EVENT_EPOCH
+                              ? (double)t->train_info.count
+                              : (double)t->train_info.count * (double)event->step / (double)event->steps;
+    return event->seconds > 0 ? images / event->seconds : 0;
+}
+
+static void show_step(cli_training *t, const ek_fit_event *event)
+{
+    char bar[21];
+    const double done = (double)event->step / (double)event->steps;
+    if (!cli_progress_due(&t->progress))
+        return;
+    for (int i = 0; i < 20; i++)
+        bar[i] = i < (int)(20 * done) ? '#' : '.';
+    bar[20] = 0;
+    cli_progress_show(&t->progress, "epoch %d/%d %s %3.0f %%  loss %.4f  accuracy %.3f  %.0f images/s", event->epoch,
+                      event->epochs, bar, 100 * done, event->loss, event->accuracy, images_per_second(t, event));
+}
+
+static void show_epoch(cli_training *t, const ek_fit_event *event)
+{
+    cli_progress_clear(&t->progress);
+    if (t->set->quiet)
+        return;
+    printf("%5d  %10.4f  %9.4f  %8.4f  %7.4f  %7.2f  %8.0f\n", event->epoch, event->loss, event->accuracy,
+           event->val_loss, event->val_accuracy, event->seconds, images_per_second(t, event));
+    t->output_failed = !cli_flush();
+}
+
+void cli_watch_warn(cli_training *t, const char *format, ...)
+{
+    char text[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    cli_progress_clear(&t->progress);
+    cli_warn(t->self, "%s", text);
+}
+
+/* ---- Points ---------------------------------------------------------------------------------------------------- */
+
+static bool makes_point(const cli_training *t, const ek_fit_event *event, int64_t step)
+{
+    const int every = t->set->log_every;
+    return every > 0 && (step % every == 0 || event->step == event->steps);
+}
+
+static void take_step(cli_training *t, const ek_fit_event *event)
+{
+    cli_point *open = &t->open;
+    open->step++;
+    if (event->step == 1) {
+        open->samples = 0;
+        open->loss = open->accuracy = t->open_seconds = 0;
+    }
+    open->samples += event->batch_size;
+    open->loss += event->loss * event->batch_size;
+    open->accuracy += event->accuracy * event->batch_size;
+    if (!makes_point(t, event, open->step))
+        return;
+    const double samples = (double)open->samples, seconds = event->seconds - t->open_seconds;
+    const cli_point point = {.event = event,
+                             .step = open->step,
+                             .seconds = cli_now() - t->since,
+                             .samples = open->samples,
+                             .loss = open->loss / samples,
+                             .accuracy = open->accuracy / samples,
+                             .images_per_second = seconds > 0 ? samples / seconds : 0};
+    cli_log_step(t, &point);
+    *open = (cli_point){.step = open->step};
+    t->open_seconds = event->seconds;
+}
+
+static void take_epoch(cli_training *t, const ek_fit_event *event)
+{
+    t->last = *event;
+    const cli_point point = {.event = event,
+                             .step = t->open.step,
+                             .seconds = cli_now() - t->since,
+                             .samples = t->train_info.count,
+                             .loss = event->loss,
+                             .accuracy = event->accuracy,
+                             .images_per_second = images_per_second(t, event)};
+    cli_log_epoch(t, &point);
+}
+
+/* ---- From the beginning to the end ---------------------------------------------------------------------------- */
+
+int cli_watch_open(cli_training *t)
+{
+    return cli_log_open(t);
+}
+
+void cli_watch_begin(cli_training *t)
+{
+    t->since = cli_now();
+    cli_log_start(t);
+    if (!t->set->quiet)
+        cli_progress_begin(&t->progress);
+    cli_interrupt_begin();
+}
+
+/* A broken standard output ends a training of which nothing would be left; a model that is to be saved is worth more
+ * than its table. */
+bool cli_watch_event(cli_training *t, const ek_fit_event *event)
+{
+    if (event->kind == EK_EVENT_STEP) {
+        take_step(t, event);
+        show_step(t, event);
+    } else {
+        take_epoch(t, event);
+        show_epoch(t, event);
+    }
+    return cli_interrupted() || (t->output_failed && !t->set->out);
+}
+
+void cli_watch_end(cli_training *t)
+{
+    cli_progress_clear(&t->progress);
+    cli_interrupt_end();
+}
+
+void cli_watch_close(cli_training *t, const char *reason, const char *message)
+{
+    cli_log_end(t, reason, message);
+}
