@@ -42,8 +42,7 @@ int cli_log_open(cli_training *t)
     return CLI_GO;
 }
 
-/* All of it, or the errno that stood in the way. */
-static int write_whole(int fd, const char *text, size_t size)
+int cli_write_whole(int fd, const char *text, size_t size)
 {
     while (size > 0) {
         const ssize_t written = write(fd, text, size);
@@ -60,7 +59,7 @@ static void write_record(cli_training *t, const char *text, size_t size)
 {
     cli_log *log = &t->log;
     const bool lead = log->torn; /* the text begins with a newline for this case */
-    const int error = write_whole(log->fd, text + !lead, size - !lead);
+    const int error = cli_write_whole(log->fd, text + !lead, size - !lead);
     log->torn = error != 0;
     if (error && !log->failed)
         cli_watch_warn(t, "--log %s: %s; training goes on, its log has gaps", t->set->log, strerror(error));

@@ -226,7 +226,7 @@ static int train(cli_training *t)
                               .on_event = on_event,
                               .user = t};
     cli_recipe_fill(&set->recipe, &options);
-    options.measure_norm = set->log != NULL;
+    options.measure_norm = set->log || set->board;
     cli_watch_begin(t);
     return finish(t, ek_fit(t->net, t->train, t->val, &options));
 }
@@ -264,7 +264,8 @@ int cli_train(const cli_command *self, int argc, char **argv)
         {"--out", .letter = 'o', .value = "FILE", .text = &set.out, .help = "save the trained model here"},
         {"--log", .value = "FILE", .text = &set.log, .help = "append a JSON object per event: docs/log.md"},
         {"--log-every", .value = "N", .integer = &set.log_every, .low = 0, .high = CLI_COUNT_MAX,
-         .help = "steps from record to record; 0: epochs alone (50)"},
+         .help = "steps from record to record, of --tensorboard too; 0: epochs alone (50)"},
+        {"--tensorboard", .value = "DIR", .text = &set.board, .help = "write an event file for TensorBoard there"},
         {"--quiet", .flag = &set.quiet, .help = "print nothing but errors"},
         {"--verbose", .flag = &set.verbose, .help = "print instruction set, data and net first"},
     };
@@ -278,7 +279,7 @@ int cli_train(const cli_command *self, int argc, char **argv)
         status = cli_read_augment(self, set.augment_text, &set.augment);
     if (status != CLI_GO)
         return status;
-    cli_training t = {.self = self, .set = &set, .log.fd = -1};
+    cli_training t = {.self = self, .set = &set, .log.fd = -1, .board.fd = -1};
     const int result = cli_finish(self, train(&t));
     ek_dataset_free(t.train);
     ek_dataset_free(t.val);

@@ -5,6 +5,8 @@
 
 #include "recipe.h"
 
+#include <sys/types.h>
+
 typedef struct cli_settings {
     const char *data, *net, *init, *out, *augment_text, *normalize;
     ek_augment_options augment;
@@ -14,8 +16,8 @@ typedef struct cli_settings {
     uint64_t seed;
     bool no_shuffle, quiet, verbose;
     cli_recipe recipe;
-    const char *log; /* NULL: none */
-    int log_every;   /* steps from record to record; 0: epochs alone */
+    const char *log, *board; /* file, folder; NULL: none */
+    int log_every;           /* steps from point to point in them; 0: epochs alone */
 } cli_settings;
 
 /* What there is to tell of a step, or of an epoch, beside the trainer's event. */
@@ -36,6 +38,13 @@ typedef struct cli_log {
     char run[40];
 } cli_log;
 
+/* An event file for TensorBoard (board.c). */
+typedef struct cli_board {
+    int fd;     /* -1: none */
+    off_t size; /* so far, whole records */
+    bool failed;
+} cli_board;
+
 typedef struct cli_training {
     const cli_command *self;
     const cli_settings *set;
@@ -48,6 +57,7 @@ typedef struct cli_training {
     ek_fit_event last;  /* epoch */
 
     cli_log log;
+    cli_board board;
     double since;   /* cli_now when training began */
     cli_point open; /* sums since the last point of a step: samples, and loss and accuracy times them */
     double open_seconds;
@@ -83,6 +93,18 @@ void cli_log_start(cli_training *t);
 void cli_log_step(cli_training *t, const cli_point *point);
 void cli_log_epoch(cli_training *t, const cli_point *point);
 void cli_log_end(cli_training *t, const char *reason, const char *message);
+
+/* Writes all of it, or returns the errno that stood in the way. */
+int cli_write_whole(int fd, const char *text, size_t size);
+
+/* ---- Event files (board.c) ------------------------------------------------------------------------------------ */
+
+/* Likewise; an event file ends at the first write that fails. */
+int cli_board_open(cli_training *t);
+void cli_board_start(cli_training *t);
+void cli_board_step(cli_training *t, const cli_point *point);
+void cli_board_epoch(cli_training *t, const cli_point *point);
+void cli_board_end(cli_training *t);
 
 /* ---- Interrupts (interrupt.c) --------------------------------------------------------------------------------- */
 

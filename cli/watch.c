@@ -79,6 +79,7 @@ static void take_step(cli_training *t, const ek_fit_event *event)
                              .accuracy = open->accuracy / samples,
                              .images_per_second = seconds > 0 ? samples / seconds : 0};
     cli_log_step(t, &point);
+    cli_board_step(t, &point);
     *open = (cli_point){.step = open->step};
     t->open_seconds = event->seconds;
 }
@@ -94,19 +95,22 @@ static void take_epoch(cli_training *t, const ek_fit_event *event)
                              .accuracy = event->accuracy,
                              .images_per_second = images_per_second(t, event)};
     cli_log_epoch(t, &point);
+    cli_board_epoch(t, &point);
 }
 
 /* ---- From the beginning to the end ---------------------------------------------------------------------------- */
 
 int cli_watch_open(cli_training *t)
 {
-    return cli_log_open(t);
+    const int status = cli_log_open(t);
+    return status == CLI_GO ? cli_board_open(t) : status;
 }
 
 void cli_watch_begin(cli_training *t)
 {
     t->since = cli_now();
     cli_log_start(t);
+    cli_board_start(t);
     if (!t->set->quiet)
         cli_progress_begin(&t->progress);
     cli_interrupt_begin();
@@ -135,4 +139,5 @@ void cli_watch_end(cli_training *t)
 void cli_watch_close(cli_training *t, const char *reason, const char *message)
 {
     cli_log_end(t, reason, message);
+    cli_board_end(t);
 }
