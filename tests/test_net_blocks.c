@@ -395,7 +395,7 @@ static void test_sums(void **state)
     assert_int_equal(count_steps(p, EK_STEP_JOIN), 3);
     assert_int_equal(count_steps(p, EK_STEP_UNIT), 4); /* the sigmoids; every norm is folded */
     assert_int_equal(p->norm_count, 0);
-    assert_true(p->by_thread);
+    assert_int_equal(p->region_stride, 0); /* all is local */
     ek_program_free(p);
     ek_net_free(net);
 }
@@ -424,7 +424,7 @@ static void test_memory(void **state)
     size_t region[2];
     for (int i = 0; i < 2; i++) {
         ek_program *p = plan_of(i ? RESIDUALS("30") : RESIDUALS("10"), EK_TRAINING, 16, &net);
-        region[i] = p->region_stride;
+        region[i] = p->region_stride + p->local_stride;
         ek_program_free(p);
         ek_net_free(net);
     }
@@ -433,7 +433,7 @@ static void test_memory(void **state)
     assert_true(region[0] <= (10 * 4 + 8) * value + 21 * shares);
     ek_program *p = plan_of(RESIDUALS("30"), EK_PREDICTION, 4096, &net);
     const size_t input = 3 * 8 * 8 * EK_LANES; /* whose room is smaller than what comes */
-    assert_true(p->region_stride <= 3 * value + input + EK_LANES);
+    assert_true(p->local_stride <= 3 * value + input + EK_LANES);
     ek_program_free(p);
     ek_net_free(net);
 }

@@ -83,13 +83,13 @@ static void test_folding(void **state)
     /* the first and the last norm are folded into the maps before them; the second has none before it */
     assert_int_equal(p->norm_count, 1);
     assert_int_equal(count_steps(p, EK_STEP_STATS), 0);
-    assert_true(p->by_thread);
+    assert_int_equal(p->region_stride, 0); /* all is local */
     ek_program_free(p);
     ek_net_free(net);
     p = plan_of("input 2 6 6\nconv2d 3 kernel=3\nbatchnorm tracking=no\nflatten\nlinear 4\n", EK_PREDICTION, 64,
                 &net);
     assert_int_equal(count_steps(p, EK_STEP_STATS), 1); /* no moving statistics: the batch's */
-    assert_false(p->by_thread);
+    assert_true(p->region_stride > 0);
     ek_program_free(p);
     ek_net_free(net);
 }
@@ -99,7 +99,7 @@ static void test_arena(void **state)
 {
     (void)state;
     ek_net *net, *other;
-    const char *text = "input 1 9 9\nconv2d 3 kernel=3\nsigmoid\nflatten\nlinear 4\n";
+    const char *text = "input 1 9 9\nconv2d 3 kernel=3\nbatchnorm\nsigmoid\nflatten\nlinear 4\n";
     ek_program *p = plan_of(text, EK_PREDICTION, 16, &net), *q = plan_of(text, EK_PREDICTION, 4096, &other);
     assert_int_equal(p->arena_size, q->arena_size);
     ek_program_free(q);

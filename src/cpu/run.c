@@ -115,17 +115,26 @@ static void check_gradient(ek_backend *b, const ek_step *s, const float *x, size
 
 /* ---- Steps of a block ---- */
 
-/* Where a buffer of a block is. `slot` is the block, or the thread where buffers are a thread's. */
-static float *at(const ek_backend *b, ek_buffer buffer, int64_t slot)
+/* A block that is at hand, and the slot it has: that of the thread that has taken it. */
+typedef struct spot {
+    int64_t block;
+    int slot;
+} spot;
+
+/* Where a buffer of a block is. */
+static float *at(const ek_backend *b, ek_buffer buffer, spot on)
 {
     const ek_program *p = b->program;
-    return p->arena + p->region_at + (size_t)slot * p->region_stride + buffer.offset;
+    const ek_place *place = &p->places[buffer.room];
+    const size_t region = place->local ? p->local_at + (size_t)on.slot * p->local_stride
+                                       : p->region_at + (size_t)on.block * p->region_stride;
+    return p->arena + region + place->offset + buffer.shift;
 }
 
 /* NULL where there is none. */
-static float *at_if(const ek_backend *b, ek_buffer buffer, int64_t slot)
+static float *at_if(const ek_backend *b, ek_buffer buffer, spot on)
 {
-    return buffer.size > 0 ? at(b, buffer, slot) : NULL;
+    return buffer.size > 0 ? at(b, buffer, on) : NULL;
 }
 
 static float *scratch(const ek_backend *b, int thread)
@@ -178,19 +187,19 @@ static void store_logits(const ek_backend *b, const ek_step *s, int64_t block, i
     }
 }
 
-static void run_layernorm(ek_backend *b, const ek_step *s, int64_t slot)
+static void run_layernorm(ek_backend *b, const ek_step *s, spot on)
 {
     const ek_blocked_kernels *k = &b->kernels->blocked;
-    float *saved = at(b, s->u.layernorm.saved, slot);
+    float *saved = at(b, s->u.layernorm.saved, on);
     const int64_t m = s->u.layernorm.m;
     if (s->kind == EK_STEP_LAYERNORM) {
-        k->layer_norm_forward(m, s->u.layernorm.eps, s->u.layernorm.gamma, s->u.layernorm.beta, at(b, s->x, slot),
-                              at(b, s->y, slot), saved, saved + EK_LANES);
+        k->layer_norm_forward(m, s->u.layernorm.eps, s->u.layernorm.gamma, s->u.layernorm.beta, at(b, s->x, on),
+                              at(b, s->y, on), saved, saved + EK_LANES);
         return;
     }
-    float *parts = at_if(b, s->u.layernorm.parts, slot);
-    k->layer_norm_backward(m, s->u.layernorm.gamma, saved, saved + EK_LANES, at(b, s->x, slot), at(b, s->dy, slot),
-                           at(b, s->dx, slot), parts, parts ? parts + m : NULL);
+    float *parts = at_if(b, s->u.layernorm.parts, on);
+    k->layer_norm_backward(m, s->u.layernorm.gamma, saved, saved + EK_LANES, at(b, s->x, on), at(b, s->dy, on),
+                           at(b, s->dx, on), parts, parts ? parts + m : NULL);
 }
 
 /* ---- Pieces of a step ---- */
@@ -247,21 +256,21 @@ static range piece_range(const ek_step *s, int piece)
     return (range){(int)(extent * piece / pieces), (int)(extent * (piece + 1) / pieces)};
 }
 
-static void run_map(ek_backend *b, const ek_step *s, int64_t slot, range r, int thread)
+static void run_map(ek_backend *b, const ek_step *s, spot on, range r, int thread)
 {
     const float *arena = b->program->arena;
     const ek_map_data data = {.packed = arena + s->u.map.packed,
                               .bias = s->u.map.folded < 0 ? s->u.map.bias : arena + s->u.map.bias_at,
-                              .x = at(b, s->x, slot),
-                              .dy = at(b, s->dy, slot),
-                              .y = at(b, s->y, slot),
-                              .dx = at(b, s->dx, slot),
-                              .parts = at(b, s->u.map.parts, slot),
+                              .x = at(b, s->x, on),
+                              .dy = at(b, s->dy, on),
+                              .y = at(b, s->y, on),
+                              .dx = at(b, s->dx, on),
+                              .parts = at(b, s->u.map.parts, on),
                               .scratch = scratch(b, thread)};
     ek_map_run(&b->kernels->blocked, s, &data, r.begin, r.end);
 }
 
-static void run_unit(ek_backend *b, const ek_step *s, int64_t block, int64_t slot, range r, int live)
+static void run_unit(ek_backend *b, const ek_step *s, spot on, range r, int live)
 {
     const ek_blocked_kernels *k = &b->kernels->blocked;
     ek_unit u = s->u.unit.u; /* channels r alone */
@@ -269,23 +278,23 @@ static void run_unit(ek_backend *b, const ek_step *s, int64_t block, int64_t slo
     const size_t y_at = x_at / (size_t)(u.pool * u.pool);
     u.c = r.end - r.begin;
     ek_batchnorm *norm = s->u.unit.norm;
-    float *activated = s->u.unit.keep ? at(b, s->u.unit.activated, slot) + x_at : NULL;
-    const float *x = at(b, s->x, slot) + x_at;
+    float *activated = s->u.unit.keep ? at(b, s->u.unit.activated, on) + x_at : NULL;
+    const float *x = at(b, s->x, on) + x_at;
     const ek_norm_gradient *gradients = norm ? norm->gradients + r.begin : NULL;
     if (s->kind == EK_STEP_UNIT)
-        k->unit_forward(&u, norm ? norm->channels + r.begin : NULL, x, activated, at(b, s->y, slot) + y_at);
+        k->unit_forward(&u, norm ? norm->channels + r.begin : NULL, x, activated, at(b, s->y, on) + y_at);
     else if (s->kind == EK_STEP_UNIT_SUMS)
-        k->unit_sums(&u, gradients, x, activated, at(b, s->dy, slot) + y_at, live,
-                     norm->block_sums + block * norm->c + r.begin);
+        k->unit_sums(&u, gradients, x, activated, at(b, s->dy, on) + y_at, live,
+                     norm->block_sums + on.block * norm->c + r.begin);
     else
-        k->unit_backward(&u, gradients, x, activated, at(b, s->dy, slot) + y_at, live, at(b, s->dx, slot) + x_at);
+        k->unit_backward(&u, gradients, x, activated, at(b, s->dy, on) + y_at, live, at(b, s->dx, on) + x_at);
 }
 
-static void run_stats(ek_backend *b, const ek_step *s, int64_t block, int64_t slot, range r, int live)
+static void run_stats(ek_backend *b, const ek_step *s, spot on, range r, int live)
 {
     ek_batchnorm *norm = s->u.norm.norm;
-    const size_t first = (size_t)(block * norm->c + r.begin);
-    const float *x = at(b, s->x, slot) + (size_t)r.begin * (size_t)norm->plane * EK_LANES;
+    const size_t first = (size_t)(on.block * norm->c + r.begin);
+    const float *x = at(b, s->x, on) + (size_t)r.begin * (size_t)norm->plane * EK_LANES;
     b->kernels->blocked.channel_stats(r.end - r.begin, (int)norm->plane, x, live, norm->block_mean + first,
                                       norm->block_deviations + first);
 }
@@ -295,7 +304,7 @@ static const float *from_channel(const float *x, size_t begin)
     return x ? x + begin : NULL;
 }
 
-static void run_join(ek_backend *b, const ek_step *s, int64_t block, int64_t slot, range r, int live)
+static void run_join(ek_backend *b, const ek_step *s, spot on, range r, int live)
 {
     const ek_blocked_kernels *k = &b->kernels->blocked;
     ek_join j = s->u.join.g; /* channels r alone */
@@ -305,15 +314,15 @@ static void run_join(ek_backend *b, const ek_step *s, int64_t block, int64_t slo
     j.c = r.end - r.begin;
     j.rc = j.rc <= r.begin ? 0 : j.rc < r.end ? j.rc - r.begin : j.c;
     if (s->kind == EK_STEP_JOIN)
-        k->join_forward(&j, norm ? norm->channels + r.begin : NULL, at(b, s->x, slot) + begin,
-                        j.rc ? at(b, s->r, slot) + r_begin : NULL, at(b, s->y, slot) + begin);
+        k->join_forward(&j, norm ? norm->channels + r.begin : NULL, at(b, s->x, on) + begin,
+                        j.rc ? at(b, s->r, on) + r_begin : NULL, at(b, s->y, on) + begin);
     else if (s->kind == EK_STEP_JOIN_SUMS)
-        k->join_sums(&j, norm ? norm->gradients + r.begin : NULL, from_channel(at_if(b, s->x, slot), begin),
-                     from_channel(at_if(b, s->y, slot), begin), at(b, s->dy, slot) + begin,
-                     from_channel(at_if(b, s->more, slot), begin), live, at(b, s->dx, slot) + begin,
-                     norm ? norm->block_sums + block * norm->c + r.begin : NULL);
+        k->join_sums(&j, norm ? norm->gradients + r.begin : NULL, from_channel(at_if(b, s->x, on), begin),
+                     from_channel(at_if(b, s->y, on), begin), at(b, s->dy, on) + begin,
+                     from_channel(at_if(b, s->more, on), begin), live, at(b, s->dx, on) + begin,
+                     norm ? norm->block_sums + on.block * norm->c + r.begin : NULL);
     else
-        k->shortcut_backward(&s->u.join.g, at(b, s->dy, slot), at(b, s->dx, slot));
+        k->shortcut_backward(&s->u.join.g, at(b, s->dy, on), at(b, s->dx, on));
 }
 
 /* One piece of a step of the block that thread `owner` has taken, by `thread`. */
@@ -322,65 +331,64 @@ static void run_piece(ek_backend *b, const ek_step *s, int64_t block, int piece,
     const ek_blocked_kernels *k = &b->kernels->blocked;
     const ek_batch *batch = b->batch;
     const int live = live_samples(batch, block);
-    const int64_t slot = b->program->by_thread ? owner : block;
+    const spot on = {block, owner};
     const range r = piece_range(s, piece);
     switch (s->kind) {
     case EK_STEP_GATHER:
-        gather(b, s, block, live, thread, at(b, s->y, slot));
+        gather(b, s, block, live, thread, at(b, s->y, on));
         break;
     case EK_STEP_LOAD:
-        load_values(b, s, block, live, at(b, s->y, slot));
+        load_values(b, s, block, live, at(b, s->y, on));
         break;
     case EK_STEP_STORE:
-        store_logits(b, s, block, live, at(b, s->x, slot));
+        store_logits(b, s, block, live, at(b, s->x, on));
         break;
     case EK_STEP_MAP:
     case EK_STEP_MAP_BACKWARD:
     case EK_STEP_WEIGHT_PARTS:
-        run_map(b, s, slot, r, thread);
+        run_map(b, s, on, r, thread);
         break;
     case EK_STEP_STATS:
-        run_stats(b, s, block, slot, r, live);
+        run_stats(b, s, on, r, live);
         break;
     case EK_STEP_UNIT:
     case EK_STEP_UNIT_SUMS:
     case EK_STEP_UNIT_BACKWARD:
-        run_unit(b, s, block, slot, r, live);
+        run_unit(b, s, on, r, live);
         break;
     case EK_STEP_JOIN:
     case EK_STEP_JOIN_SUMS:
     case EK_STEP_SHORTCUT_BACKWARD:
-        run_join(b, s, block, slot, r, live);
+        run_join(b, s, on, r, live);
         break;
     case EK_STEP_COPY:
-        memcpy(at(b, s->y, slot), at(b, s->x, slot), (size_t)s->u.pass.size * EK_LANES * sizeof(float));
+        memcpy(at(b, s->y, on), at(b, s->x, on), (size_t)s->u.pass.size * EK_LANES * sizeof(float));
         break;
     case EK_STEP_ADD:
-        k->add((size_t)s->u.pass.size * EK_LANES, at(b, s->dy, slot), at(b, s->more, slot), at(b, s->dx, slot));
+        k->add((size_t)s->u.pass.size * EK_LANES, at(b, s->dy, on), at(b, s->more, on), at(b, s->dx, on));
         break;
     case EK_STEP_POOL:
-        (s->u.pool.g.maximum ? k->maxpool_forward : k->avgpool_forward)(&s->u.pool.g, at(b, s->x, slot),
-                                                                        at(b, s->y, slot));
+        (s->u.pool.g.maximum ? k->maxpool_forward : k->avgpool_forward)(&s->u.pool.g, at(b, s->x, on),
+                                                                        at(b, s->y, on));
         break;
     case EK_STEP_POOL_BACKWARD:
         if (s->u.pool.g.maximum)
-            k->maxpool_backward(&s->u.pool.g, at(b, s->x, slot), at(b, s->dy, slot), at(b, s->dx, slot));
+            k->maxpool_backward(&s->u.pool.g, at(b, s->x, on), at(b, s->dy, on), at(b, s->dx, on));
         else
-            k->avgpool_backward(&s->u.pool.g, at(b, s->dy, slot), at(b, s->dx, slot));
+            k->avgpool_backward(&s->u.pool.g, at(b, s->dy, on), at(b, s->dx, on));
         break;
     case EK_STEP_LAYERNORM:
     case EK_STEP_LAYERNORM_BACKWARD:
-        run_layernorm(b, s, slot);
+        run_layernorm(b, s, on);
         break;
     case EK_STEP_ROWS:
-        k->rows_from_block(s->u.rows.features, at(b, s->x, slot), block_count(batch) * EK_LANES, block * EK_LANES,
+        k->rows_from_block(s->u.rows.features, at(b, s->x, on), block_count(batch) * EK_LANES, block * EK_LANES,
                            b->program->arena + s->u.rows.rows);
         break;
     case EK_STEP_LOSS:
-        k->softmax_cross_entropy((int)s->u.pass.size, at(b, s->x, slot), batch->labels + block * EK_LANES, live,
+        k->softmax_cross_entropy((int)s->u.pass.size, at(b, s->x, on), batch->labels + block * EK_LANES, live,
                                  1.0f / (float)batch->samples, s->u.pass.smoothing, batch->loss + block * EK_LANES,
-                                 batch->predicted + block * EK_LANES,
-                                 b->program->training ? at(b, s->dx, slot) : NULL);
+                                 batch->predicted + block * EK_LANES, b->program->training ? at(b, s->dx, on) : NULL);
         break;
     default: /* of another scope */
         break;
@@ -415,7 +423,7 @@ static void run_linear_weight(ek_backend *b, const ek_step *s, int item)
     const int k0 = item * EK_ROWS_ITEM, outputs = s->u.rows.outputs, features = s->u.rows.features;
     const int count = outputs - k0 < EK_ROWS_ITEM ? outputs - k0 : EK_ROWS_ITEM;
     b->kernels->blocked.linear_backward_weight(features, k0, count, (int)block_count(b->batch),
-                                               b->program->arena + s->u.rows.rows, at(b, s->dy, 0),
+                                               b->program->arena + s->u.rows.rows, at(b, s->dy, (spot){0}),
                                                b->program->region_stride, s->u.rows.dweight, s->u.rows.dbias);
     check_gradient(b, s, s->u.rows.dweight + (size_t)k0 * (size_t)features, (size_t)count * (size_t)features);
     if (s->u.rows.dbias)
@@ -448,8 +456,8 @@ static void run_item(ek_backend *b, const ek_step *s, int item)
         break;
     case EK_STEP_SUM_PARTS: {
         const size_t rest = s->u.sum.count - begin, count = rest < EK_FLAT_ITEM ? rest : EK_FLAT_ITEM;
-        k->sum_parts(count, (int)block_count(b->batch), b->program->region_stride, at(b, s->u.sum.parts, 0) + begin,
-                     s->u.sum.sum + begin);
+        k->sum_parts(count, (int)block_count(b->batch), b->program->region_stride,
+                     at(b, s->u.sum.parts, (spot){0}) + begin, s->u.sum.sum + begin);
         check_gradient(b, s, s->u.sum.sum + begin, count);
         break;
     }

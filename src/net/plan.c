@@ -19,6 +19,8 @@ ek_step *ek_plan_add(ek_plan *plan, ek_step_kind kind, ek_scope scope, int layer
         }
         plan->failed = plan->failed || !grown;
     }
+    if (p->count == 0 || p->steps[p->count - 1].scope != scope)
+        plan->phase++;
     if (p->count < p->capacity)
         step = &p->steps[p->count++];
     *step = (ek_step){.kind = kind, .scope = scope, .layer = layer, .items = 1};
@@ -381,37 +383,20 @@ static ek_status add_steps(ek_plan *plan)
     return plan->failed ? EK_ERR_MEMORY : EK_OK;
 }
 
-/* Scratch and regions lie behind what is fixed. A region is an odd number of lines long, so that the same place in
- * several regions is not the same set of the cache. */
-static void lay_out(ek_plan *plan)
-{
-    ek_program *p = plan->program;
-    const size_t threads = (size_t)plan->request->threads;
-    p->scratch_at = p->arena_size;
-    p->region_at = ek_size_add(p->scratch_at, ek_size_mul(p->scratch_stride, threads));
-    p->region_stride = plan->region / EK_LANES % 2 ? plan->region : ek_size_add(plan->region, EK_LANES);
-    p->arena_size =
-        ek_size_add(p->region_at, ek_size_mul(p->region_stride, p->by_thread ? threads : (size_t)blocks_of(plan)));
-}
-
 static ek_status alloc_program(ek_plan *plan)
 {
     ek_program *p = plan->program;
     const ek_net *net = plan->net;
     const size_t layers = (size_t)net->layer_count;
     int norms = 0;
-    bool batch_statistics = false;
     p->paths = ek_calloc(layers, sizeof *p->paths);
     for (int i = 0; p->paths && i < net->layer_count; i++) {
         p->paths[i] = net->layers[i].path;
-        if (net->layers[i].kind != EK_LAYER_BATCHNORM)
-            continue;
-        norms++;
-        batch_statistics = batch_statistics || ek_plan_uses_batch(plan, &net->layers[i]);
+        norms += net->layers[i].kind == EK_LAYER_BATCHNORM;
     }
     p->training = training(plan);
-    p->by_thread = !p->training && !batch_statistics;
     p->max_samples = plan->request->max_samples;
+    p->slots = plan->request->threads;
     p->norms = ek_calloc((size_t)norms, sizeof *p->norms);
     plan->stages = ek_calloc(layers + 1, sizeof *plan->stages); /* a layer makes one stage at most */
     plan->stage_of = ek_calloc(layers, sizeof *plan->stage_of);
@@ -439,7 +424,7 @@ static ek_status fill_program(ek_plan *plan)
         if (!plan->request->dry)
             EK_TRY(ek_batchnorm_alloc(&p->norms[i], blocks_of(plan)));
     EK_TRY(add_steps(plan));
-    lay_out(plan);
+    EK_TRY(ek_plan_lay_out(plan));
     if (plan->request->dry)
         return EK_OK;
     p->arena = ek_block_alloc(ek_size_mul(p->arena_size, sizeof *p->arena));
@@ -454,7 +439,7 @@ static void free_plan(ek_plan *plan)
     ek_free(plan->pending);
     ek_free(plan->sources);
     ek_free(plan->rooms);
-    ek_free(plan->gaps);
+    ek_free(plan->turns);
 }
 
 ek_status ek_plan_new(ek_program **out, ek_net *net, const ek_plan_request *request)

@@ -5,7 +5,7 @@
  *   plan.c           forward, stage after stage; the whole
  *   plan_backward.c  backward, the other way
  *   plan_update.c    the optimiser's steps
- *   plan_memory.c    where in a block's memory each value lives, and for how long
+ *   plan_memory.c    where each value lives, and for how long
  *   plan_fold.c      batch norms folded into weights, for prediction */
 #ifndef EK_NET_PLAN_H
 #define EK_NET_PLAN_H
@@ -90,10 +90,12 @@ typedef struct ek_stage {
     size_t packed, packed_backward, rows, weight_at, bias_at;
 } ek_stage;
 
-/* A piece of every block's region, counted by who holds it. */
+/* Memory for values of a block, counted by who holds it. */
 typedef struct ek_room {
-    size_t offset, size;
+    size_t size; /* floats */
     int holders;
+    int phase;    /* the one in which it is read and written; 0: none so far */
+    bool crosses; /* it is in several */
 } ek_room;
 
 typedef struct ek_plan {
@@ -108,10 +110,10 @@ typedef struct ek_plan {
     int *consumers; /* by layer: layers and blocks that read its output */
     ek_room *rooms;
     int room_count, room_capacity;
-    ek_room *gaps; /* free pieces of the region, by offset; none touch */
-    int gap_count, gap_capacity;
-    size_t region; /* floats of a block's region so far */
-    int *pending;  /* stages whose weight gradients are to be added up */
+    int *turns; /* of rooms in the order of the steps: room when it is taken, ~room when its last holder drops it */
+    int turn_count, turn_capacity;
+    int phase;    /* of the step that was added last, from 1 */
+    int *pending; /* stages whose weight gradients are to be added up */
     int pending_count;
     size_t pending_floats;
     ek_step spare; /* what ek_plan_add hands out without memory */
@@ -132,6 +134,8 @@ const float *ek_plan_tensor(const ek_plan *plan, int tensor); /* NULL for -1 */
 size_t ek_plan_fixed(ek_plan *plan, size_t floats);
 /* A thread's working memory, at least so much (ek_program.scratch_at). */
 void ek_plan_scratch(ek_plan *plan, size_t floats);
+/* When all steps stand: what lies where in the arena. */
+ek_status ek_plan_lay_out(ek_plan *plan);
 
 /* Room for `values` of each of a block's samples, or for `floats`, with one holder. Steps follow each other on a block,
  * whoever runs them, so a room that has no holder any more can be given to what later steps write. */
@@ -140,7 +144,7 @@ ek_value ek_plan_floats(ek_plan *plan, size_t floats);
 void ek_plan_hold(ek_plan *plan, ek_value value);
 void ek_plan_drop(ek_plan *plan, ek_value value);
 bool ek_plan_alone(const ek_plan *plan, ek_value value); /* it has one holder */
-ek_buffer ek_plan_buffer(const ek_plan *plan, ek_value value);
+ek_buffer ek_plan_buffer(ek_plan *plan, ek_value value); /* for the step that was added last */
 
 /* One of the uses of stage `s`'s output is over. */
 void ek_plan_used(ek_plan *plan, int s);

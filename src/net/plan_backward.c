@@ -71,10 +71,9 @@ static ek_value take_gradient(ek_plan *plan, ek_stage *s)
 
 static void add_sum(ek_plan *plan, const ek_stage *s, size_t begin, size_t count, float *sum)
 {
-    const ek_buffer parts = ek_plan_buffer(plan, (ek_value){s->parts.room, s->parts.shift + begin});
     ek_step *step = ek_plan_add(plan, EK_STEP_SUM_PARTS, EK_PER_ITEM, s->layer);
     step->items = (int)((count + EK_FLAT_ITEM - 1) / EK_FLAT_ITEM);
-    step->u.sum.parts = parts;
+    step->u.sum.parts = ek_plan_buffer(plan, (ek_value){s->parts.room, s->parts.shift + begin});
     step->u.sum.count = count;
     step->u.sum.sum = sum;
 }

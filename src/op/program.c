@@ -13,6 +13,7 @@ void ek_program_free(ek_program *program)
         ek_batchnorm_free(&program->norms[i]);
     ek_free(program->norms);
     ek_free(program->paths);
+    ek_free(program->places);
     ek_block_free(program->arena);
     ek_block_free(program->gradients);
     ek_block_free(program->states);

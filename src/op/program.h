@@ -22,11 +22,19 @@
 
 #include <stddef.h>
 
-/* A place in a region of the arena, of which every block (or thread, where by_thread) has one; the regions are alike.
- * Places whose values are not needed at the same time may share memory. Size 0: none. */
+/* Part of a room, in floats. Size 0: none. */
 typedef struct ek_buffer {
-    size_t offset, size; /* in floats */
+    int room;
+    size_t shift, size;
 } ek_buffer;
+
+/* Where a room is. What later phases read lies in the block's region of the arena; what a block needs within one phase
+ * alone lies in the region of the thread that has taken the block, and is overwritten by its next. The regions of a
+ * kind are alike. Rooms whose values are not needed at the same time share memory. */
+typedef struct ek_place {
+    bool local;    /* the thread's */
+    size_t offset; /* floats from the region's beginning */
+} ek_place;
 
 typedef enum ek_scope {
     EK_PER_BLOCK,
@@ -138,13 +146,15 @@ enum { EK_FLAT_ITEM = 4096, EK_ROWS_ITEM = 12 };
 typedef struct ek_program {
     ek_step *steps;
     int count, capacity;
-    bool training;  /* loss with gradient, update */
-    bool by_thread; /* buffers are a thread's, reused for block after block (prediction); else a block's own */
+    bool training; /* loss with gradient, update */
     int64_t max_samples;
+    int slots; /* blocks at hand at the same time, each with a region of what is local; at most a thread each */
     float *arena;
     size_t arena_size;                 /* floats: first what the program keeps, then scratch and regions */
     size_t scratch_at, scratch_stride; /* each thread's working memory */
-    size_t region_at, region_stride;   /* each block's or thread's region */
+    size_t local_at, local_stride;     /* each slot's region */
+    size_t region_at, region_stride;   /* each block's region */
+    ek_place *places;                  /* of rooms */
     float *gradients;                  /* training: of the net's values, same layout */
     size_t gradient_count;
     float *states; /* training: the optimiser's, `state_count` arrays of gradient_count, zeros at first */
