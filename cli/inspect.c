@@ -194,8 +194,8 @@ static void print_one_layer(const inspection *n)
 /* What an optimiser step and a prediction consist of. */
 static int print_plans(const cli_command *self, const inspection *n)
 {
-    char *training = ek_net_plan_text(n->net, EK_TRAINING, n->plan);
-    char *prediction = training ? ek_net_plan_text(n->net, EK_PREDICTION, n->plan) : NULL;
+    char *training = ek_net_plan_text(n->net, EK_TRAINING, n->plan, 0);
+    char *prediction = training ? ek_net_plan_text(n->net, EK_PREDICTION, n->plan, 0) : NULL;
     int status = CLI_DONE;
     if (prediction)
         printf("training, batches of %d\n%s\nprediction, batches of %d\n%s", n->plan, training, n->plan, prediction);

@@ -22,7 +22,7 @@ static int list(const cli_command *self, int argc, char **argv)
 
 typedef struct shown {
     const char *name, *input;
-    int classes, batch_size, threads;
+    int classes, batch_size, micro_batch, threads;
     bool json, plan, text;
     ek_net *net;
     int64_t parameters, macs, training, prediction; /* the last two in bytes */
@@ -49,8 +49,8 @@ static int measure(const cli_command *self, shown *s)
             s->parameters += layer.parameters;
             s->macs += layer.macs;
         }
-    if (ek_net_memory(s->net, EK_TRAINING, s->batch_size, s->threads, &s->training) ||
-        ek_net_memory(s->net, EK_PREDICTION, s->batch_size, s->threads, &s->prediction))
+    if (ek_net_memory(s->net, EK_TRAINING, s->batch_size, s->micro_batch, s->threads, &s->training) ||
+        ek_net_memory(s->net, EK_PREDICTION, s->batch_size, 0, s->threads, &s->prediction))
         return cli_fail(self, "%s", ek_error());
     return CLI_GO;
 }
@@ -96,9 +96,11 @@ static void print_table(const shown *s)
     printf("%-*s  %-*s  %-12s  %10jd  %14jd\n", path, "", text, "an image, forward", "", (intmax_t)s->parameters,
            (intmax_t)s->macs);
     print_biases(s);
-    printf("\nmemory beside the %.1f MiB of the net: training in batches of %d %.1f MiB, "
-           "prediction %.1f MiB (%d thread%s)\n",
-           mib(4 * s->parameters), s->batch_size, mib(s->training), mib(s->prediction), s->threads,
+    printf("\nmemory beside the %.1f MiB of the net: training in batches of %d", mib(4 * s->parameters),
+           s->batch_size);
+    if (s->micro_batch)
+        printf(", %d at a time,", s->micro_batch);
+    printf(" %.1f MiB, prediction %.1f MiB (%d thread%s)\n", mib(s->training), mib(s->prediction), s->threads,
            s->threads == 1 ? "" : "s");
 }
 
@@ -107,10 +109,11 @@ static void print_json(const shown *s)
     ek_layer_info layer;
     printf("{\"net\": ");
     cli_json_string(s->name);
-    printf(",\n \"parameters\": %jd,\n \"multiply_adds\": %jd,\n \"batch_size\": %d,\n \"threads\": %d,\n"
+    printf(",\n \"parameters\": %jd,\n \"multiply_adds\": %jd,\n \"batch_size\": %d,\n"
+           " \"micro_batch\": %d,\n \"threads\": %d,\n"
            " \"training_bytes\": %jd,\n \"prediction_bytes\": %jd,\n \"layers\": [",
-           (intmax_t)s->parameters, (intmax_t)s->macs, s->batch_size, s->threads, (intmax_t)s->training,
-           (intmax_t)s->prediction);
+           (intmax_t)s->parameters, (intmax_t)s->macs, s->batch_size, s->micro_batch, s->threads,
+           (intmax_t)s->training, (intmax_t)s->prediction);
     for (int i = 0; i < ek_net_layer_count(s->net); i++) {
         if (ek_net_layer(s->net, i, &layer))
             continue;
@@ -126,8 +129,8 @@ static void print_json(const shown *s)
 
 static int print_plans(const cli_command *self, const shown *s)
 {
-    char *training = ek_net_plan_text(s->net, EK_TRAINING, s->batch_size);
-    char *prediction = training ? ek_net_plan_text(s->net, EK_PREDICTION, s->batch_size) : NULL;
+    char *training = ek_net_plan_text(s->net, EK_TRAINING, s->batch_size, s->micro_batch);
+    char *prediction = training ? ek_net_plan_text(s->net, EK_PREDICTION, s->batch_size, 0) : NULL;
     const int status = prediction ? CLI_DONE : cli_fail(self, "%s", ek_error());
     if (prediction)
         printf("\ntraining, batches of %d\n%s\nprediction, batches of %d\n%s", s->batch_size, training, s->batch_size,
@@ -168,6 +171,8 @@ static int show(const cli_command *self, int argc, char **argv)
          .help = "so many classes (the built-in net's own)"},
         {"--batch-size", .value = "N", .integer = &s.batch_size, .low = 1, .high = CLI_COUNT_MAX,
          .help = "memory and plan for batches of N (128)"},
+        {"--micro-batch", .value = "M", .integer = &s.micro_batch, .low = 1, .high = CLI_COUNT_MAX,
+         .help = "of training's batches M at a time, as train --micro-batch does (all)"},
         {"--threads", .value = "N", .integer = &s.threads, .low = 1, .high = CLI_THREADS_MAX,
          .help = "memory for so many (all processors)"},
         {"--plan", .flag = &s.plan, .help = "the steps that batches are compiled to, as well"},

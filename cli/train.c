@@ -139,6 +139,8 @@ static ek_status note_all(const cli_training *t)
     status = status ? status : note(net, "train.start", "%s", t->given_weights ? "given weights" : set->init);
     status = status ? status : note(net, "train.epochs", "%d", set->epochs);
     status = status ? status : note(net, "train.batch_size", "%d", set->batch_size);
+    if (!status && set->ghost) /* without it the model does not depend on micro-batches */
+        status = note(net, "train.ghost", "%d", set->micro_batch);
     status = status ? status : cli_recipe_note(&set->recipe, net);
     status = status ? status : note(net, "train.seed", "%ju", (uintmax_t)set->seed);
     status = status ? status : note(net, "train.order", "%s", set->no_shuffle ? "file" : "shuffled");
@@ -219,6 +221,8 @@ static int train(cli_training *t)
     t->output_failed = !cli_flush();
     ek_fit_options options = {.epochs = set->epochs,
                               .batch_size = set->batch_size,
+                              .micro_batch = set->micro_batch,
+                              .ghost = set->ghost,
                               .seed = set->seed,
                               .no_shuffle = set->no_shuffle,
                               .threads = set->threads,
@@ -249,6 +253,10 @@ int cli_train(const cli_command *self, int argc, char **argv)
         {"--epochs", .value = "N", .integer = &set.epochs, .low = 1, .high = CLI_COUNT_MAX, .help = "(10)"},
         {"--batch-size", .value = "N", .integer = &set.batch_size, .low = 1, .high = CLI_COUNT_MAX,
          .help = "images in a step; the last of an epoch may have fewer (128)"},
+        {"--micro-batch", .value = "M", .integer = &set.micro_batch, .low = 1, .high = CLI_COUNT_MAX,
+         .help = "a step in less memory: M images of it at a time, with the same model to the bit (all)"},
+        {"--ghost", .flag = &set.ghost,
+         .help = "with --micro-batch: each takes its own batch statistics, and gradients are added up"},
         {"--seed", .value = "N", .seed = &set.seed,
          .help = "of first weights, shuffling, --augment and --val-split (0)"},
         {"--no-shuffle", .flag = &set.no_shuffle, .help = "take the images in file order"},
@@ -279,6 +287,8 @@ int cli_train(const cli_command *self, int argc, char **argv)
         status = cli_read_augment(self, set.augment_text, &set.augment);
     if (status != CLI_GO)
         return status;
+    if (set.ghost && !set.micro_batch)
+        return cli_usage(self, "--ghost says how --micro-batch M treats statistics; add that");
     cli_training t = {.self = self, .set = &set, .log.fd = -1, .board.fd = -1};
     const int result = cli_finish(self, train(&t));
     ek_dataset_free(t.train);

@@ -12,7 +12,8 @@ typedef struct cli_settings {
     ek_augment_options augment;
     cli_data_options images;
     double val_split; /* 0: the test split validates */
-    int epochs, batch_size, threads;
+    int epochs, batch_size, micro_batch, threads;
+    bool ghost;
     uint64_t seed;
     bool no_shuffle, quiet, verbose;
     cli_recipe recipe;

@@ -382,13 +382,16 @@ EK_API ek_status ek_net_layer(const ek_net *net, int layer, ek_layer_info *info)
 /* The net compiled for batches of `batch_size` samples, as text: one step a line with the scope it is cut by, then the
  * memory it takes. In training the steps of one optimiser step, in prediction those of one batch. For reading, and for
  * reports; the format is not fixed. The caller frees it with free(); NULL with a message when the net is marked,
- * batch_size is below 1, or memory is short. */
-EK_API char *ek_net_plan_text(ek_net *net, ek_mode mode, int batch_size);
+ * batch_size is below 1, or memory is short. micro_batch: as in ek_fit_options without `ghost`, 0 for none. */
+EK_API char *ek_net_plan_text(ek_net *net, ek_mode mode, int batch_size, int micro_batch);
 
 /* Bytes that a program for batches of `batch_size` takes beside the net's own values, 4 for each number of its tensors:
  * activations with all working memory and, in training, gradients (an optimiser's state comes on top: ek_fit_options).
- * In prediction it is per thread, and `batch_size` counts only where a batch norm has no moving statistics. */
-EK_API ek_status ek_net_memory(ek_net *net, ek_mode mode, int batch_size, int threads, int64_t *bytes);
+ * In prediction it is per thread, and `batch_size` counts only where a batch norm has no moving statistics.
+ * micro_batch: as in ek_fit_options without `ghost`, 0 for none; a ghost's step takes what a batch of it does, and
+ * gradients once more. */
+EK_API ek_status ek_net_memory(ek_net *net, ek_mode mode, int batch_size, int micro_batch, int threads,
+                               int64_t *bytes);
 
 typedef enum ek_role {
     EK_ROLE_WEIGHT = 0, /* of a convolution or linear layer */
@@ -640,6 +643,18 @@ typedef struct ek_fit_options {
     int64_t warmup_steps; /* of what the schedule gives. One of the two; default none. Shorter than the training */
 
     bool measure_norm; /* events tell gradient_norm without clip_norm, too: a pass over the gradients, same results */
+
+    /* Micro-batches: steps of batch_size in less memory, `micro_batch` samples (default 0: all) at a time.
+     * As it is, batch norms still take the statistics of the whole batch, and the model is that of a training without
+     * micro-batches to the last bit: a step keeps no more than it must for that, at most micro_batch samples (in
+     * sixteens, and at most sixteen a thread) are between two batch norms at the same time, and backward computes the
+     * rest again, which takes about a third longer (Chen et al. 2016, arXiv:1604.06174).
+     * With `ghost`, a step is a sequence of micro-batches whose gradients are added up, as users of PyTorch accumulate
+     * gradients: the memory of a batch of micro_batch, and each has statistics of its own (Hoffer et al. 2017,
+     * arXiv:1705.08741), with which moving statistics move once for each. The gradient is that of the mean loss over
+     * the whole batch; without a batch norm it is the same but for rounding. */
+    int micro_batch;
+    bool ghost;
 } ek_fit_options;
 
 /* Trains `net` on `train` by cross-entropy, d2l section 8.5.4. val may be NULL.

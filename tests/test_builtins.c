@@ -74,7 +74,7 @@ static void test_shapes(void **state)
         assert_string_equal(text, again);
         int64_t bytes = 0;
         if (!strstr(name, "1202"))
-            assert_int_equal(ek_net_memory(net, EK_TRAINING, 16, 1, &bytes), EK_OK);
+            assert_int_equal(ek_net_memory(net, EK_TRAINING, 16, 0, 1, &bytes), EK_OK);
         free(text);
         free(again);
         ek_net_free(net);
@@ -154,16 +154,16 @@ static void test_memory(void **state)
     (void)state;
     ek_net *net = ek_net_builtin("resnet-20");
     int64_t small, large, prediction, other;
-    assert_int_equal(ek_net_memory(net, EK_TRAINING, 32, 2, &small), EK_OK);
-    assert_int_equal(ek_net_memory(net, EK_TRAINING, 128, 2, &large), EK_OK);
+    assert_int_equal(ek_net_memory(net, EK_TRAINING, 32, 0, 2, &small), EK_OK);
+    assert_int_equal(ek_net_memory(net, EK_TRAINING, 128, 0, 2, &large), EK_OK);
     /* two values of a sample for each convolution (7 at 16x32x32, 6 at half, 6 at a quarter of that), and some */
     const double kept = 2.0 * 4 * 16384 * (7 + 3 + 1.5);
     assert_true((double)(large - small) > 96 * kept && (double)(large - small) < 1.15 * 96 * kept);
-    assert_int_equal(ek_net_memory(net, EK_PREDICTION, 128, 1, &prediction), EK_OK);
-    assert_int_equal(ek_net_memory(net, EK_PREDICTION, 4096, 1, &other), EK_OK);
+    assert_int_equal(ek_net_memory(net, EK_PREDICTION, 128, 0, 1, &prediction), EK_OK);
+    assert_int_equal(ek_net_memory(net, EK_PREDICTION, 4096, 0, 1, &other), EK_OK);
     assert_true(prediction == other && prediction < small);
-    assert_int_equal(ek_net_memory(net, EK_TRAINING, 0, 1, &small), EK_ERR_ARGUMENT);
-    assert_int_equal(ek_net_memory(NULL, EK_TRAINING, 1, 1, &small), EK_ERR_ARGUMENT);
+    assert_int_equal(ek_net_memory(net, EK_TRAINING, 0, 0, 1, &small), EK_ERR_ARGUMENT);
+    assert_int_equal(ek_net_memory(NULL, EK_TRAINING, 1, 0, 1, &small), EK_ERR_ARGUMENT);
     ek_net_free(net);
 }
 

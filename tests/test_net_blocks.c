@@ -328,7 +328,7 @@ static void test_large(void **state)
     if (!net)
         fail_msg("%s", ek_error());
     assert_int_equal(ek_net_layer_count(net), 80001);
-    char *text = ek_net_text(net), *plan = ek_net_plan_text(net, EK_TRAINING, 16);
+    char *text = ek_net_text(net), *plan = ek_net_plan_text(net, EK_TRAINING, 16, 0);
     assert_true(text && plan);
     free(text);
     free(plan);

@@ -152,21 +152,21 @@ static void test_text(void **state)
 {
     (void)state;
     ek_net *net = ek_net_builtin("bn-lenet");
-    char *text = ek_net_plan_text(net, EK_TRAINING, 128);
+    char *text = ek_net_plan_text(net, EK_TRAINING, 128, 0);
     assert_non_null(text);
     const char *unit = strstr(text, "layer 1: 6x24x24, norm, sigmoid, pool\n");
     assert_non_null(unit);
     assert_non_null(strstr(text, "MiB of activations"));
     assert_int_equal(text[strlen(text) - 1], '\n');
     free(text);
-    text = ek_net_plan_text(net, EK_PREDICTION, 1000000); /* only looked at: nothing of that size is allocated */
+    text = ek_net_plan_text(net, EK_PREDICTION, 1000000, 0); /* only looked at: nothing of that size is allocated */
     assert_non_null(text);
     assert_null(strstr(text, "norm"));
     free(text);
-    assert_null(ek_net_plan_text(net, EK_TRAINING, 0));
+    assert_null(ek_net_plan_text(net, EK_TRAINING, 0, 0));
     assert_non_null(strstr(ek_error(), "batch size (0)"));
-    assert_null(ek_net_plan_text(net, (ek_mode)0, 1));
-    assert_null(ek_net_plan_text(NULL, EK_TRAINING, 1));
+    assert_null(ek_net_plan_text(net, (ek_mode)0, 1, 0));
+    assert_null(ek_net_plan_text(NULL, EK_TRAINING, 1, 0));
     ek_net_free(net);
 }
 

@@ -72,47 +72,6 @@ static void find_gradients(ek_plan *plan)
     }
 }
 
-/* Whether backward reads the stage's x again, and its own y. */
-static bool backward_reads_x(const ek_stage *s)
-{
-    switch (s->kind) {
-    case EK_STAGE_MAP:
-        return !s->linear; /* whose x is kept as rows */
-    case EK_STAGE_UNIT:
-    case EK_STAGE_JOIN:
-        return s->wanted && s->norm;
-    case EK_STAGE_LAYERNORM:
-        return s->wanted;
-    case EK_STAGE_POOL:
-        return s->wanted && s->pool.maximum;
-    case EK_STAGE_NONE:
-    case EK_STAGE_INPUT:
-    case EK_STAGE_CONCAT:
-        break;
-    }
-    return false;
-}
-
-static bool backward_reads_y(const ek_stage *s)
-{
-    return s->wanted && ((s->kind == EK_STAGE_UNIT && s->keep && s->u.pool == 1) ||
-                         (s->kind == EK_STAGE_JOIN && s->join.activation != EK_IDENTITY));
-}
-
-static void count_uses(ek_plan *plan)
-{
-    for (int i = 0; i < plan->stage_count; i++) {
-        ek_stage *s = &plan->stages[i];
-        s->uses += s->consumers;
-        if (!training(plan) || s->kind == EK_STAGE_NONE)
-            continue;
-        s->keep = s->kind == EK_STAGE_UNIT && s->u.activation != EK_IDENTITY && s->wanted;
-        s->uses += backward_reads_y(s);
-        if (backward_reads_x(s))
-            plan->stages[s->x].uses++;
-    }
-}
-
 /* ---- Forward ------------------------------------------------------------------------------------------------ */
 
 /* The memory of a stage's output: a part of the concat that alone reads it, or its own. */
@@ -120,11 +79,11 @@ static void place_output(ek_plan *plan, ek_stage *s)
 {
     if (s->y.room >= 0)
         return;
-    if (s->concat < 0) {
+    ek_stage *concat = s->concat < 0 ? NULL : &plan->stages[s->concat];
+    if (!concat || (plan->again && !concat->again)) {
         s->y = ek_plan_values(plan, s->out);
         return;
     }
-    ek_stage *concat = &plan->stages[s->concat];
     place_output(plan, concat); /* concats in concats: recursion ends at EK_DEPTH_MAX */
     s->y = (ek_value){concat->y.room, concat->y.shift + (size_t)s->concat_at * EK_LANES};
     ek_plan_hold(plan, s->y);
@@ -159,7 +118,7 @@ static void add_map(ek_plan *plan, ek_stage *s)
     step->u.map.weight_at = s->weight_at;
     step->u.map.bias_at = s->bias_at;
     step->u.map.folded = s->folded;
-    if (training(plan) && s->linear) {
+    if (training(plan) && s->linear && !plan->again) {
         step = ek_plan_add(plan, EK_STEP_ROWS, EK_PER_BLOCK, s->layer);
         step->x = ek_plan_buffer(plan, plan->stages[s->x].y);
         step->u.rows.features = s->g.c;
@@ -167,9 +126,11 @@ static void add_map(ek_plan *plan, ek_stage *s)
     }
 }
 
-/* Statistics of a norm's input, and what normalises. */
+/* Statistics of a norm's input, and what normalises; when the stage runs again they stand. */
 static void add_statistics(ek_plan *plan, const ek_stage *s)
 {
+    if (plan->again)
+        return;
     const bool batch = s->norm && ek_plan_uses_batch(plan, &plan->net->layers[s->layer]);
     if (batch) {
         ek_step *step = ek_plan_add(plan, EK_STEP_STATS, EK_PER_BLOCK, s->layer);
@@ -183,7 +144,7 @@ static void add_statistics(ek_plan *plan, const ek_stage *s)
 /* y takes the place of an x that nothing reads any more. */
 static void place_over(ek_plan *plan, ek_stage *s, int x)
 {
-    if (s->concat < 0 && ek_plan_last(plan, x)) {
+    if (s->y.room < 0 && s->concat < 0 && ek_plan_last(plan, x)) {
         s->y = plan->stages[x].y;
         ek_plan_hold(plan, s->y);
     }
@@ -197,7 +158,8 @@ static void add_unit(ek_plan *plan, ek_stage *s)
         place_over(plan, s, s->x);
     else
         place_output(plan, s);
-    const bool apart = s->keep && s->u.pool > 1; /* an activation that is not pooled is the output itself */
+    /* An activation that is not pooled is the output itself. */
+    const bool apart = s->keep && s->u.pool > 1 && (plan->again || s->segment == plan->last_segment);
     if (apart)
         s->activated = ek_plan_values(plan, s->in);
     ek_step *step = ek_plan_add(plan, EK_STEP_UNIT, EK_PER_BLOCK, s->layer);
@@ -251,7 +213,8 @@ static void add_layernorm(ek_plan *plan, ek_stage *s)
 {
     const ek_layer *l = &plan->net->layers[s->layer];
     place_output(plan, s);
-    s->saved = ek_plan_values(plan, 2);
+    if (s->saved.room < 0)
+        s->saved = ek_plan_values(plan, 2);
     ek_step *step = ek_plan_add(plan, EK_STEP_LAYERNORM, EK_PER_BLOCK, s->layer);
     step->x = ek_plan_buffer(plan, plan->stages[s->x].y);
     step->y = ek_plan_buffer(plan, s->y);
@@ -264,11 +227,23 @@ static void add_layernorm(ek_plan *plan, ek_stage *s)
         ek_plan_drop(plan, s->saved);
 }
 
-static void add_forward(ek_plan *plan, ek_stage *s)
+/* The batch. */
+static void add_input(ek_plan *plan, ek_stage *s)
+{
+    const bool bytes = plan->request->input == EK_INPUT_BYTES;
+    place_output(plan, s);
+    ek_step *step = ek_plan_add(plan, bytes ? EK_STEP_GATHER : EK_STEP_LOAD, EK_PER_BLOCK, -1);
+    step->y = ek_plan_buffer(plan, s->y);
+    step->u.pass.size = s->out;
+}
+
+void ek_plan_forward(ek_plan *plan, ek_stage *s)
 {
     switch (s->kind) {
     case EK_STAGE_NONE:
+        return;
     case EK_STAGE_INPUT:
+        add_input(plan, s);
         return;
     case EK_STAGE_MAP:
         add_map(plan, s);
@@ -298,44 +273,35 @@ static void add_forward(ek_plan *plan, ek_stage *s)
 
 /* ---- Packing ------------------------------------------------------------------------------------------------ */
 
-static void add_packing(ek_plan *plan, const ek_stage *s, ek_step_kind kind, size_t packed)
+void ek_plan_pack(ek_plan *plan, const ek_stage *s, bool backward)
 {
-    ek_step *step = ek_plan_add(plan, kind, EK_PER_ITEM, s->layer);
+    ek_step *step = ek_plan_add(plan, backward ? EK_STEP_PACK_BACKWARD : EK_STEP_PACK_FORWARD, EK_PER_ITEM, s->layer);
     step->u.map.g = s->g;
     step->u.map.weight = s->folded >= 0 ? NULL : plan->net->tensors[plan->net->layers[s->layer].weight].data;
     step->u.map.weight_at = s->weight_at;
-    step->u.map.packed = packed;
+    step->u.map.packed = backward ? s->packed_backward : s->packed;
 }
 
 /* The first phase: all weights as forward takes them and, unless they are large, as backward does. Large ones are
- * packed again between the two, in the same room. Whether they are large is left in *late. */
-static void add_first_packing(ek_plan *plan, bool *late)
+ * packed again between the two, in the same room. */
+static void add_first_packing(ek_plan *plan)
 {
     size_t all = 0;
     for (int i = 0; i < plan->stage_count; i++)
         if (plan->stages[i].kind == EK_STAGE_MAP)
             all += (size_t)ek_conv_weights(&plan->stages[i].g);
-    *late = all > PACK_LIMIT;
+    plan->late_packing = all > PACK_LIMIT;
     for (int i = 0; i < plan->stage_count; i++) {
         ek_stage *s = &plan->stages[i];
         if (s->kind != EK_STAGE_MAP)
             continue;
         place_map(plan, s);
-        add_packing(plan, s, EK_STEP_PACK_FORWARD, s->packed);
+        ek_plan_pack(plan, s, false);
         s->packed_backward = s->packed;
-        if (plan->stages[s->x].wanted && !*late) {
+        if (plan->stages[s->x].wanted && !plan->late_packing) {
             s->packed_backward = ek_plan_fixed(plan, ek_conv_packed(&s->g));
-            add_packing(plan, s, EK_STEP_PACK_BACKWARD, s->packed_backward);
+            ek_plan_pack(plan, s, true);
         }
-    }
-}
-
-static void add_late_packing(ek_plan *plan)
-{
-    for (int i = 0; i < plan->stage_count; i++) {
-        const ek_stage *s = &plan->stages[i];
-        if (s->kind == EK_STAGE_MAP && plan->stages[s->x].wanted)
-            add_packing(plan, s, EK_STEP_PACK_BACKWARD, s->packed_backward);
     }
 }
 
@@ -360,27 +326,25 @@ static void add_end(ek_plan *plan)
 
 static ek_status add_steps(ek_plan *plan)
 {
-    bool late = false;
     if (training(plan))
         find_gradients(plan);
-    count_uses(plan);
-    add_first_packing(plan, &late);
-    ek_stage *input = &plan->stages[0];
-    place_output(plan, input);
-    ek_step *step =
-        ek_plan_add(plan, plan->request->input == EK_INPUT_BYTES ? EK_STEP_GATHER : EK_STEP_LOAD, EK_PER_BLOCK, -1);
-    step->y = ek_plan_buffer(plan, input->y);
-    step->u.pass.size = input->out;
+    EK_TRY(ek_plan_count_uses(plan));
+    add_first_packing(plan);
     for (int i = 0; i < plan->stage_count; i++)
-        add_forward(plan, &plan->stages[i]);
+        ek_plan_forward(plan, &plan->stages[i]);
     add_end(plan);
     if (training(plan)) {
-        if (late)
-            add_late_packing(plan);
         EK_TRY(ek_plan_backward(plan));
         EK_TRY(ek_plan_update(plan));
     }
     return plan->failed ? EK_ERR_MEMORY : EK_OK;
+}
+
+/* Blocks that are at hand at the same time. */
+static int slots_of(const ek_plan_request *r)
+{
+    const int most = (r->micro_batch + EK_LANES - 1) / EK_LANES;
+    return most > 0 && most < r->threads ? most : r->threads;
 }
 
 static ek_status alloc_program(ek_plan *plan)
@@ -396,7 +360,7 @@ static ek_status alloc_program(ek_plan *plan)
     }
     p->training = training(plan);
     p->max_samples = plan->request->max_samples;
-    p->slots = plan->request->threads;
+    p->slots = slots_of(plan->request);
     p->norms = ek_calloc((size_t)norms, sizeof *p->norms);
     plan->stages = ek_calloc(layers + 1, sizeof *plan->stages); /* a layer makes one stage at most */
     plan->stage_of = ek_calloc(layers, sizeof *plan->stage_of);
@@ -442,22 +406,54 @@ static void free_plan(ek_plan *plan)
     ek_free(plan->turns);
 }
 
-ek_status ek_plan_new(ek_program **out, ek_net *net, const ek_plan_request *request)
+/* The program with segments of `segment_size` or more; SIZE_MAX: all is kept. */
+static ek_status make_program(ek_program **out, ek_net *net, const ek_plan_request *request, size_t segment_size)
 {
-    *out = NULL;
-    EK_TRY(ek_net_finish(net));
     ek_program *program = ek_calloc(1, sizeof *program);
     if (!program)
         return EK_ERR_MEMORY;
-    ek_plan plan = {.net = net, .request = request, .program = program};
+    ek_plan plan = {.net = net, .request = request, .program = program, .segment_size = segment_size};
     const ek_status status = fill_program(&plan);
     free_plan(&plan);
     if (status) {
         ek_program_free(program);
         return status;
     }
-    if (request->mode == EK_PREDICTION && !request->dry)
-        ek_plan_refresh(program, net);
     *out = program;
+    return EK_OK;
+}
+
+/* The size of segments that needs the least memory: tried out, since a plan without arrays is quickly made. */
+static ek_status find_segment_size(size_t *best, ek_net *net, const ek_plan_request *request)
+{
+    ek_plan_request dry = *request;
+    size_t least = SIZE_MAX, values = 0;
+    dry.dry = true;
+    for (int i = 0; i < net->layer_count; i++)
+        values = ek_size_add(values, (size_t)ek_dims_count(net->layers[i].out));
+    *best = SIZE_MAX;
+    for (int shift = -1; shift < 8; shift++) {
+        const size_t size = shift < 0 ? SIZE_MAX : shift < 7 ? values >> shift : 0;
+        ek_program *program;
+        EK_TRY(make_program(&program, net, &dry, size));
+        if (program->arena_size < least) {
+            least = program->arena_size;
+            *best = size;
+        }
+        ek_program_free(program);
+    }
+    return EK_OK;
+}
+
+ek_status ek_plan_new(ek_program **out, ek_net *net, const ek_plan_request *request)
+{
+    size_t segment_size = request->micro_batch > 0 ? request->segment_size : SIZE_MAX;
+    *out = NULL;
+    EK_TRY(ek_net_finish(net));
+    if (segment_size == 0)
+        EK_TRY(find_segment_size(&segment_size, net, request));
+    EK_TRY(make_program(out, net, request, segment_size));
+    if (request->mode == EK_PREDICTION && !request->dry)
+        ek_plan_refresh(*out, net);
     return EK_OK;
 }

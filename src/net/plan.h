@@ -3,6 +3,7 @@
  *
  *   plan_stages.c    layers are gathered into stages, the nodes of a graph: what runs in one pass together
  *   plan.c           forward, stage after stage; the whole
+ *   plan_again.c     which values backward finds kept, and which are computed again for it
  *   plan_backward.c  backward, the other way
  *   plan_update.c    the optimiser's steps
  *   plan_memory.c    where each value lives, and for how long
@@ -27,10 +28,13 @@ typedef struct ek_plan_request {
     int threads;         /* of the backend: how many regions by_thread and scratch need */
     bool dry;            /* steps and sizes alone, to look at: there is no arena */
     /* Training: */
-    int states;      /* arrays of the optimiser's state, ek_update_states */
-    bool clips;      /* ek_update.clip will be asked for */
-    ek_decay decay;  /* where weight decay applies */
-    float smoothing; /* of labels */
+    int micro_batch; /* samples that are at hand at the same time, whose values need not be kept; 0: all are kept */
+    size_t segment_size; /* then: a sample's values from which on a segment may end; 0: what takes the least memory */
+    bool accumulates;    /* batches are micro-batches of a step, each with statistics of its own */
+    int states;          /* arrays of the optimiser's state, ek_update_states */
+    bool clips;          /* ek_update.clip will be asked for */
+    ek_decay decay;      /* where weight decay applies */
+    float smoothing;     /* of labels */
 } ek_plan_request;
 
 /* The program. It reads and, in training, changes the net's tensors in place, so the net must outlive it. Prediction
@@ -81,7 +85,11 @@ typedef struct ek_stage {
     int concat;           /* the concat that alone reads y, where y is written in its place; -1: none */
     int64_t concat_at;    /* values before it there */
     ek_value y;           /* out */
+    int segment;          /* plan_again.c */
+    bool kept;            /* y is, from forward until backward's last use of it */
+    bool again;           /* the stage runs again before its segment's backward */
     int uses;             /* stages and backwards still to come that read y */
+    int uses_again;       /* the same when y was computed again */
     ek_value gradient[2]; /* of y: up to two addends, */
     int gradients;        /* so many there are */
     ek_value activated;   /* UNIT with pooling: kept for backward */
@@ -112,8 +120,12 @@ typedef struct ek_plan {
     int room_count, room_capacity;
     int *turns; /* of rooms in the order of the steps: room when it is taken, ~room when its last holder drops it */
     int turn_count, turn_capacity;
-    int phase;    /* of the step that was added last, from 1 */
-    int *pending; /* stages whose weight gradients are to be added up */
+    int phase;           /* of the step that was added last, from 1 */
+    size_t segment_size; /* floats of a sample's values from which on a segment may end */
+    int last_segment;
+    bool again;        /* stages are running again */
+    bool late_packing; /* weights for backward come where those for forward were */
+    int *pending;      /* stages whose weight gradients are to be added up */
     int pending_count;
     size_t pending_floats;
     ek_step spare; /* what ek_plan_add hands out without memory */
@@ -121,6 +133,10 @@ typedef struct ek_plan {
 } ek_plan;
 
 void ek_plan_gather(ek_plan *plan);
+ek_status ek_plan_count_uses(ek_plan *plan);          /* and where segments end */
+void ek_plan_forward(ek_plan *plan, ek_stage *stage); /* its steps, with memory for what they write */
+/* Before the backward of the segment of stage i: what it reads of values that were not kept, weights packed for it. */
+void ek_plan_again(ek_plan *plan, int i);
 ek_status ek_plan_backward(ek_plan *plan);
 ek_status ek_plan_update(ek_plan *plan); /* the last steps: clipping, commit, optimiser; with its state */
 
@@ -129,6 +145,7 @@ ek_step *ek_plan_add(ek_plan *plan, ek_step_kind kind, ek_scope scope, int layer
 
 bool ek_plan_uses_batch(const ek_plan *plan, const ek_layer *batchnorm);
 const float *ek_plan_tensor(const ek_plan *plan, int tensor); /* NULL for -1 */
+void ek_plan_pack(ek_plan *plan, const ek_stage *map, bool backward);
 
 /* Floats that live as long as the program: an offset in the arena. */
 size_t ek_plan_fixed(ek_plan *plan, size_t floats);

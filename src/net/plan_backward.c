@@ -389,9 +389,16 @@ static void add_backward(ek_plan *plan, ek_stage *s)
 
 ek_status ek_plan_backward(ek_plan *plan)
 {
-    for (int i = plan->stage_count - 1; i > 0; i--)
-        if (plan->stages[i].wanted)
-            add_backward(plan, &plan->stages[i]);
+    int segment = plan->last_segment + 1;
+    for (int i = plan->stage_count - 1; i > 0; i--) {
+        ek_stage *s = &plan->stages[i];
+        if (!s->wanted)
+            continue;
+        if (s->segment < segment)
+            ek_plan_again(plan, i);
+        segment = s->segment;
+        add_backward(plan, s);
+    }
     flush(plan);
     return plan->failed ? EK_ERR_MEMORY : EK_OK;
 }

@@ -27,17 +27,20 @@ static char *write_text(const ek_program *program)
     return text;
 }
 
-ek_status ek_net_memory(ek_net *net, ek_mode mode, int batch_size, int threads, int64_t *bytes)
+ek_status ek_net_memory(ek_net *net, ek_mode mode, int batch_size, int micro_batch, int threads, int64_t *bytes)
 {
-    if (!net || !bytes || batch_size < 1 || threads < 1 || (mode != EK_TRAINING && mode != EK_PREDICTION))
+    if (!net || !bytes || batch_size < 1 || micro_batch < 0 || threads < 1 ||
+        (mode != EK_TRAINING && mode != EK_PREDICTION))
         return ek_fail(EK_ERR_ARGUMENT,
-                       "ek_net_memory: needs a net, a mode, a batch size (%d) and threads (%d) of at least 1",
-                       batch_size, threads);
+                       "ek_net_memory: needs a net, a mode, a batch size (%d) and threads (%d) of at least 1, and a "
+                       "micro-batch (%d) of at least 0",
+                       batch_size, threads, micro_batch);
     ek_program *program = NULL;
     const ek_plan_request request = {.mode = mode,
                                      .input = EK_INPUT_BYTES,
                                      .loss = mode == EK_TRAINING,
                                      .max_samples = batch_size,
+                                     .micro_batch = micro_batch < batch_size ? micro_batch : 0,
                                      .threads = threads,
                                      .dry = true};
     EK_TRY(ek_plan_new(&program, net, &request));
@@ -48,11 +51,14 @@ ek_status ek_net_memory(ek_net *net, ek_mode mode, int batch_size, int threads, 
     return EK_OK;
 }
 
-char *ek_net_plan_text(ek_net *net, ek_mode mode, int batch_size)
+char *ek_net_plan_text(ek_net *net, ek_mode mode, int batch_size, int micro_batch)
 {
-    if (!net || batch_size < 1 || (mode != EK_TRAINING && mode != EK_PREDICTION)) {
-        ek_fail(EK_ERR_ARGUMENT, "ek_net_plan_text: needs a net, a mode, and a batch size (%d) of at least 1",
-                batch_size);
+    if (!net || batch_size < 1 || micro_batch < 0 || (mode != EK_TRAINING && mode != EK_PREDICTION)) {
+        ek_fail(
+            EK_ERR_ARGUMENT,
+            "ek_net_plan_text: needs a net, a mode, a batch size (%d) of at least 1, and a micro-batch (%d) of at "
+            "least 0",
+            batch_size, micro_batch);
         return NULL;
     }
     ek_program *program = NULL;
@@ -60,6 +66,7 @@ char *ek_net_plan_text(ek_net *net, ek_mode mode, int batch_size)
                                      .input = EK_INPUT_BYTES,
                                      .loss = mode == EK_TRAINING,
                                      .max_samples = batch_size,
+                                     .micro_batch = micro_batch < batch_size ? micro_batch : 0,
                                      .threads = 1,
                                      .dry = true};
     if (ek_plan_new(&program, net, &request))

@@ -51,11 +51,14 @@ static ek_status alloc_update(ek_plan *plan)
     cut_spans(plan->net, r->decay, p->spans);
     if (r->clips && !(p->squares = ek_calloc((size_t)p->span_count, sizeof *p->squares)))
         return EK_ERR_MEMORY;
-    if (r->states == 0 || r->dry)
+    if (r->dry)
         return EK_OK;
-    const size_t values = ek_size_mul(plan->net->value_count, (size_t)r->states);
-    p->states = ek_block_alloc(ek_size_mul(values, sizeof *p->states));
-    return p->states ? EK_OK : EK_ERR_MEMORY;
+    const size_t values = ek_size_mul(plan->net->value_count, sizeof *p->states);
+    if (r->states > 0 && !(p->states = ek_block_alloc(ek_size_mul(values, (size_t)r->states))))
+        return EK_ERR_MEMORY;
+    if (r->accumulates && !(p->sums = ek_block_alloc(values)))
+        return EK_ERR_MEMORY;
+    return EK_OK;
 }
 
 static void add_on_spans(ek_plan *plan, ek_step_kind kind)
@@ -69,6 +72,10 @@ ek_status ek_plan_update(ek_plan *plan)
 {
     EK_TRY(alloc_update(plan));
     ek_plan_add(plan, EK_STEP_CHECK, EK_ONCE, -1);
+    if (plan->request->accumulates) {
+        add_on_spans(plan, EK_STEP_ACCUMULATE);
+        ek_plan_add(plan, EK_STEP_CHECK, EK_ONCE, -1);
+    }
     if (plan->request->clips)
         add_on_spans(plan, EK_STEP_SQUARES);
     ek_plan_add(plan, EK_STEP_COMMIT, EK_ONCE, -1);

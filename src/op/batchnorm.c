@@ -5,6 +5,7 @@
 #include "op/norm.h"
 
 #include <math.h>
+#include <string.h>
 
 ek_status ek_batchnorm_alloc(ek_batchnorm *b, int64_t blocks)
 {
@@ -17,8 +18,10 @@ ek_status ek_batchnorm_alloc(ek_batchnorm *b, int64_t blocks)
     b->rstd = ek_calloc(c, sizeof *b->rstd);
     b->channels = ek_calloc(c, sizeof *b->channels);
     b->gradients = ek_calloc(c, sizeof *b->gradients);
+    b->staged_mean = ek_calloc(c, sizeof *b->staged_mean);
+    b->staged_var = ek_calloc(c, sizeof *b->staged_var);
     if (b->block_mean && b->block_deviations && b->block_sums && b->mean && b->variance && b->rstd && b->channels &&
-        b->gradients)
+        b->gradients && b->staged_mean && b->staged_var)
         return EK_OK;
     return EK_ERR_MEMORY;
 }
@@ -33,6 +36,8 @@ void ek_batchnorm_free(ek_batchnorm *b)
     ek_free(b->rstd);
     ek_free(b->channels);
     ek_free(b->gradients);
+    ek_free(b->staged_mean);
+    ek_free(b->staged_var);
 }
 
 /* The numbers of the passes for channel c. A low part of the mean under 2^-40 of it is the noise of summation, far
@@ -121,16 +126,26 @@ int ek_batchnorm_backward(ek_batchnorm *b, int64_t samples)
     return bad;
 }
 
-void ek_batchnorm_commit(ek_batchnorm *b, int64_t samples)
+void ek_batchnorm_stage(ek_batchnorm *b, int64_t samples, bool first)
 {
     if (b->hold_moving || !b->moving_mean)
         return;
+    const float *mean = first ? b->moving_mean : b->staged_mean, *var = first ? b->moving_var : b->staged_var;
     const double m = (double)samples * (double)b->plane;
     const double correction = b->population ? 1 : m / (m - 1);
-    const int64_t batches = ++*b->num_batches;
-    const double weight = b->momentum < 0 ? 1 / (double)batches : (double)b->momentum;
+    b->staged_batches = (first ? *b->num_batches : b->staged_batches) + 1;
+    const double weight = b->momentum < 0 ? 1 / (double)b->staged_batches : (double)b->momentum;
     for (int c = 0; c < b->c; c++) {
-        b->moving_mean[c] = ek_moving_average(b->moving_mean[c], b->mean[c], weight);
-        b->moving_var[c] = ek_moving_average(b->moving_var[c], correction * b->variance[c], weight);
+        b->staged_mean[c] = ek_moving_average(mean[c], b->mean[c], weight);
+        b->staged_var[c] = ek_moving_average(var[c], correction * b->variance[c], weight);
     }
+}
+
+void ek_batchnorm_commit(ek_batchnorm *b)
+{
+    if (b->hold_moving || !b->moving_mean)
+        return;
+    memcpy(b->moving_mean, b->staged_mean, (size_t)b->c * sizeof *b->moving_mean);
+    memcpy(b->moving_var, b->staged_var, (size_t)b->c * sizeof *b->moving_var);
+    *b->num_batches = b->staged_batches;
 }

@@ -4,7 +4,8 @@
  *
  *   blocks' mean and deviations  --ek_batchnorm_forward-->   mean, variance, channels   --unit_forward--> y
  *   blocks' sums of dz, dz*x     --ek_batchnorm_backward-->  dgamma, dbeta, gradients   --unit_backward--> dx
- *   ek_batchnorm_commit: the moving statistics take in the batch's, together with the optimiser step or not at all
+ *   ek_batchnorm_stage: the moving statistics with the batch's taken in, beside those that stand
+ *   ek_batchnorm_commit: they become the net's, together with the optimiser step or not at all
  */
 #ifndef EK_OP_BATCHNORM_H
 #define EK_OP_BATCHNORM_H
@@ -38,6 +39,9 @@ typedef struct ek_batchnorm {
     double *mean, *variance, *rstd; /* mean and variance of the batch; rstd of what normalises */
     ek_norm_channel *channels;
     ek_norm_gradient *gradients;
+    /* Moving statistics that are to come. */
+    float *staged_mean, *staged_var;
+    int64_t staged_batches;
 } ek_batchnorm;
 
 /* Arrays for batches of up to `blocks` blocks; everything else the caller has set. */
@@ -54,7 +58,11 @@ void ek_batchnorm_predict(ek_batchnorm *b);
 /* After the blocks' sums. The first channel whose gradient is not finite, or -1. */
 int ek_batchnorm_backward(ek_batchnorm *b, int64_t samples);
 
-/* moving = (1-momentum)*moving + momentum*batch, and one more batch counted. */
-void ek_batchnorm_commit(ek_batchnorm *b, int64_t samples);
+/* staged = (1-momentum)*moving + momentum*batch, and one more batch counted; in place of `moving`, what is staged where
+ * the batch is not the step's `first`. */
+void ek_batchnorm_stage(ek_batchnorm *b, int64_t samples, bool first);
+
+/* The net's moving statistics are those that were staged. */
+void ek_batchnorm_commit(ek_batchnorm *b);
 
 #endif

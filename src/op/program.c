@@ -16,6 +16,7 @@ void ek_program_free(ek_program *program)
     ek_free(program->places);
     ek_block_free(program->arena);
     ek_block_free(program->gradients);
+    ek_block_free(program->sums);
     ek_block_free(program->states);
     ek_free(program->spans);
     ek_free(program->squares);
@@ -48,6 +49,7 @@ static const char *const names[] = {
     [EK_STEP_UNIT_BACKWARD] = "unit_backward",
     [EK_STEP_POOL_BACKWARD] = "pool_backward",
     [EK_STEP_LAYERNORM_BACKWARD] = "layernorm_backward",
+    [EK_STEP_ACCUMULATE] = "accumulate",
     [EK_STEP_CHECK] = "check",
     [EK_STEP_SQUARES] = "squares",
     [EK_STEP_JOIN_SUMS] = "join_sums",

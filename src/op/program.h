@@ -70,10 +70,11 @@ typedef enum ek_step_kind {
     EK_STEP_JOIN_SUMS,          /* join: dy and more to dz, which is dx here; with a norm a block's sums */
     EK_STEP_SHORTCUT_BACKWARD,  /* join: dy to dx, through a shortcut that is not plain */
     EK_STEP_ADD,                /* pass: dx = dy + more */
+    EK_STEP_ACCUMULATE,         /* update: gradients of a step's micro-batches, added up in their order */
     EK_STEP_CHECK,              /* whether the loss and every gradient are finite */
     EK_STEP_SQUARES,            /* update: sums of the gradients' squares, for clipping */
     EK_STEP_COMMIT,             /* clipping's scale and norms' moving statistics, unless something was not finite */
-    EK_STEP_UPDATE,             /* update: the optimiser, likewise */
+    EK_STEP_UPDATE, /* update: the optimiser, likewise; this and SQUARES with the last micro-batch alone */
 } ek_step_kind;
 
 typedef struct ek_step {
@@ -157,6 +158,7 @@ typedef struct ek_program {
     ek_place *places;                  /* of rooms */
     float *gradients;                  /* training: of the net's values, same layout */
     size_t gradient_count;
+    float *sums;   /* ACCUMULATE: gradients so far */
     float *states; /* training: the optimiser's, `state_count` arrays of gradient_count, zeros at first */
     int state_count;
     ek_span *spans;  /* training: what UPDATE changes, in the table's order */
@@ -170,6 +172,7 @@ typedef struct ek_program {
 /* One batch for a program: what goes in, and where the results go. Arrays of `samples` entries. */
 typedef struct ek_batch {
     int64_t samples;                     /* 1..max_samples */
+    int64_t before, total;               /* of a micro-batch: samples of its step before it, and all; 0, 0: a step */
     const uint8_t *const *images;        /* GATHER: bytes of each sample */
     const float *values;                 /* LOAD: [samples, size] */
     const ek_normal *normal;             /* GATHER, LOAD: NULL leaves the values alone */

@@ -53,32 +53,57 @@ static ek_status fill_options(ek_fit_options *o)
         return ek_fail(EK_ERR_ARGUMENT, "ek_fit: augment.crop is %d, not in 0 .. %d", o->augment.crop, EK_CROP_MAX);
     if (!(o->augment.erase >= 0 && o->augment.erase <= 1))
         return ek_fail(EK_ERR_ARGUMENT, "ek_fit: augment.erase is %g, no probability", (double)o->augment.erase);
+    if (o->micro_batch < 0)
+        return ek_fail(EK_ERR_ARGUMENT, "ek_fit: micro_batch is %d, but it cannot be negative", o->micro_batch);
+    if (o->ghost && !o->micro_batch)
+        return ek_fail(EK_ERR_ARGUMENT, "ek_fit: ghost statistics are those of micro-batches; set micro_batch too");
     o->epochs = o->epochs ? o->epochs : 10;
     o->batch_size = o->batch_size ? o->batch_size : 128;
     EK_TRY(ek_optimizer_check(o));
     return ek_schedule_check(o);
 }
 
+/* Samples that go through the net together: their statistics are one. */
+static int64_t group_size(const trainer *t)
+{
+    return t->o.ghost && t->o.micro_batch < t->o.batch_size ? t->o.micro_batch : t->o.batch_size;
+}
+
+/* The smallest number of samples that share statistics in an epoch: the last of a batch cut into groups. */
+static int64_t smallest_group(const trainer *t)
+{
+    const int64_t batch = t->o.batch_size, group = group_size(t), rest = t->count % batch;
+    int64_t smallest = group;
+    if (t->count >= batch && batch % group)
+        smallest = batch % group;
+    if (rest && rest % group && rest % group < smallest)
+        smallest = rest % group;
+    return smallest;
+}
+
 /* Every batch norm that takes statistics from the batch needs two values per channel, in the last batch too. */
 static ek_status check_batch_norms(const trainer *t)
 {
-    const int64_t rest = t->count % t->o.batch_size;
-    const int64_t smallest = t->count < t->o.batch_size ? t->count : rest ? rest : t->o.batch_size;
+    const int64_t smallest = smallest_group(t);
     for (int i = 0; i < t->net->layer_count && smallest == 1; i++) {
         const ek_layer *l = &t->net->layers[i];
         if (l->kind != EK_LAYER_BATCHNORM || (int64_t)l->in.h * l->in.w > 1 ||
             (l->o.batchnorm.use_moving && l->o.batchnorm.hold_moving))
             continue;
         char label[EK_LABEL_SIZE];
-        if (t->o.batch_size == 1)
+        const bool ghost = group_size(t) < t->o.batch_size;
+        const char *const size = ghost ? "micro-batch" : "batch size";
+        if (group_size(t) == 1)
             return ek_fail(EK_ERR_SHAPE,
-                           "%s: with batches of one sample it sees one value per channel, which has no "
-                           "variance; choose a batch size of 2 or more",
-                           ek_layer_label(t->net, i, label));
+                           "%s: with %s of one sample it sees one value per channel, which has no "
+                           "variance; choose a %s of 2 or more",
+                           ek_layer_label(t->net, i, label), ghost ? "micro-batches" : "batches", size);
         return ek_fail(EK_ERR_SHAPE,
-                       "%s: the last of the batches of %d leaves one of %lld samples, and one value per "
-                       "channel has no variance; choose a batch size that leaves none or more",
-                       ek_layer_label(t->net, i, label), t->o.batch_size, (long long)t->count);
+                       "%s: the last of the %s of %lld leaves one of %lld samples, and one value per "
+                       "channel has no variance; choose a %s that leaves none or more",
+                       ek_layer_label(t->net, i, label), ghost ? "micro-batches" : "batches",
+                       (long long)group_size(t),
+                       (long long)(ghost && t->o.batch_size % group_size(t) == 1 ? t->o.batch_size : t->count), size);
     }
     return EK_OK;
 }
@@ -115,6 +140,25 @@ static ek_status open_input(trainer *t, const ek_dataset_info *info)
     return ek_normal_new(&t->normal, t->net);
 }
 
+/* The program of steps of up to `most` samples. */
+static ek_status make_program(trainer *t, int64_t most)
+{
+    const bool ghost = t->o.ghost && t->o.micro_batch < most;
+    const bool again = t->o.micro_batch < most && !ghost;
+    const ek_plan_request request = {.mode = EK_TRAINING,
+                                     .input = EK_INPUT_BYTES,
+                                     .loss = true,
+                                     .max_samples = ghost ? t->o.micro_batch : most,
+                                     .micro_batch = again ? t->o.micro_batch : 0,
+                                     .accumulates = ghost,
+                                     .states = ek_update_states(t->o.optimizer, t->o.momentum),
+                                     .clips = t->o.clip_norm > 0 || t->o.measure_norm,
+                                     .decay = t->o.decay,
+                                     .smoothing = (float)t->o.label_smoothing,
+                                     .threads = ek_backend_threads(t->backend)};
+    return ek_plan_new(&t->program, t->net, &request);
+}
+
 static ek_status open_trainer(trainer *t, const ek_dataset *val)
 {
     ek_dataset_info info;
@@ -132,16 +176,7 @@ static ek_status open_trainer(trainer *t, const ek_dataset *val)
     EK_TRY(ek_backend_new_cpu(&t->backend, ek_useful_threads(t->o.threads, val ? t->count : most)));
     EK_TRY(ek_batch_arrays_new(&t->arrays, most));
     EK_TRY(open_input(t, &info));
-    EK_TRY(ek_plan_new(&t->program, t->net,
-                       &(ek_plan_request){.mode = EK_TRAINING,
-                                          .input = EK_INPUT_BYTES,
-                                          .loss = true,
-                                          .max_samples = most,
-                                          .states = ek_update_states(t->o.optimizer, t->o.momentum),
-                                          .clips = t->o.clip_norm > 0 || t->o.measure_norm,
-                                          .decay = t->o.decay,
-                                          .smoothing = (float)t->o.label_smoothing,
-                                          .threads = ek_backend_threads(t->backend)}));
+    EK_TRY(make_program(t, most));
     if (val)
         EK_TRY(ek_evaluator_new(&t->evaluator, t->net, val, t->backend, 0));
     EK_TRY(ek_net_set_note(t->net, "data.digest", *info.digest ? info.digest : NULL));
@@ -169,27 +204,43 @@ static ek_status tell(const trainer *t, const ek_fit_event *event)
     return EK_OK;
 }
 
+/* Samples at..at+count-1 of the step's `total`: all of them, or one of its micro-batches. */
+static ek_status run_part(trainer *t, int epoch, int64_t at, int64_t count, int64_t total, const ek_update *update)
+{
+    const ek_batch_arrays *a = &t->arrays;
+    const ek_status status = ek_backend_run(t->backend, t->program,
+                                            &(ek_batch){.samples = count,
+                                                        .before = at,
+                                                        .total = total,
+                                                        .images = a->images + at,
+                                                        .normal = t->normal,
+                                                        .augmentation = t->scratch ? &t->augmentation : NULL,
+                                                        .scratch = t->scratch,
+                                                        .seed = t->o.seed,
+                                                        .epoch = (uint32_t)epoch,
+                                                        .ids = a->ids + at,
+                                                        .labels = a->labels + at,
+                                                        .loss = a->loss + at,
+                                                        .predicted = a->predicted + at,
+                                                        .update = update,
+                                                        .norm = &t->gradient_norm});
+    if (!status || count == total)
+        return status;
+    char where[64];
+    snprintf(where, sizeof where, "micro-batch %lld", (long long)(at / group_size(t) + 1));
+    return ek_fail_in(status, where);
+}
+
 /* One optimiser step on samples begin.. of the order; adds its samples to the sums, and gives its own. */
 static ek_status train_step(trainer *t, int epoch, int64_t begin, int64_t count, totals *sums, totals *own)
 {
     ek_batch_arrays *a = &t->arrays;
+    const int64_t group = group_size(t);
     ek_batch_arrays_fill(a, t->train, t->order, begin, count);
     t->rate = ek_schedule_rate(&t->o, t->steps, t->step);
     const ek_update update = ek_optimizer_update(&t->o, ++t->step, t->rate);
-    EK_TRY(ek_backend_run(t->backend, t->program,
-                          &(ek_batch){.samples = count,
-                                      .images = a->images,
-                                      .normal = t->normal,
-                                      .augmentation = t->scratch ? &t->augmentation : NULL,
-                                      .scratch = t->scratch,
-                                      .seed = t->o.seed,
-                                      .epoch = (uint32_t)epoch,
-                                      .ids = a->ids,
-                                      .labels = a->labels,
-                                      .loss = a->loss,
-                                      .predicted = a->predicted,
-                                      .update = &update,
-                                      .norm = &t->gradient_norm}));
+    for (int64_t at = 0; at < count; at += group)
+        EK_TRY(run_part(t, epoch, at, count - at < group ? count - at : group, count, &update));
     *own = (totals){.count = count};
     for (int64_t i = 0; i < count; i++) {
         own->loss += a->loss[i];

@@ -11,6 +11,8 @@ passes "show has paths" "^3.body.0 +conv2d 16 kernel=3 padding=1 bias=no +16x32x
     "$EVENKEEL" net show resnet-20
 passes "show says what memory" "training in batches of 32 [0-9.]+ MiB, prediction [0-9.]+ MiB \(1 thread\)$" \
     "$EVENKEEL" net show resnet-20 --batch-size 32 --threads 1
+passes "memory of micro-batches" "training in batches of 64, 16 at a time, [0-9.]+ MiB" \
+    "$EVENKEEL" net show resnet-20 --batch-size 64 --micro-batch 16 --threads 1
 passes "show says which biases are idle" "^biases computed away, by the batch norms behind them: 0, 4, 9, 12$" \
     "$EVENKEEL" net show bn-lenet
 passes "show for other images and classes" "^23 +linear 7 +7 +455 +448$" \

@@ -24,6 +24,15 @@ for threads in 2 3; do
     $train --epochs 3 --threads $threads --out again.safetensors --quiet
     report "the same model with $threads threads" "$(cmp model.safetensors again.safetensors 2>&1)"
 done
+for micro in 1 20 31; do
+    $train --epochs 3 --micro-batch $micro --out again.safetensors --quiet
+    report "the same model with micro-batches of $micro" "$(cmp model.safetensors again.safetensors 2>&1)"
+done
+$train --epochs 3 --micro-batch 20 --ghost --out other.safetensors --quiet
+report "ghosts, another model" "$(cmp -s model.safetensors other.safetensors && echo the same)"
+"$EVENKEEL" inspect other.safetensors >out
+same "which notes them" "train.ghost 20" "$(awk '$1 == "train.ghost" {print $1, $2}' out)"
+fails "ghosts without micro-batches" 2 "^evenkeel train: --ghost says how --micro-batch" $train --ghost
 $train --epochs 3 --out other.safetensors --quiet --seed 4
 report "another seed, another model" "$(cmp -s model.safetensors other.safetensors && echo the same)"
 $train --epochs 3 --out other.safetensors --quiet --no-shuffle
