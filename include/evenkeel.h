@@ -255,11 +255,13 @@ typedef struct ek_net_batchnorm_options {
     float eps;                          /* 0 means 1e-5; EK_EPS_ZERO means none */
     float momentum;                     /* weight of the NEW value; 0 means 0.1; or EK_MOMENTUM_CUMULATIVE */
     ek_moving_variance moving_variance; /* default unbiased */
-    bool no_affine;                     /* default: gamma and beta, starting at 1 and 0 */
+    bool no_affine;                     /* neither gamma nor beta; default: both, starting at 1 and 0 */
     bool no_tracking;                   /* no moving statistics: prediction uses the batch's */
     bool use_moving;                    /* training normalises with the moving statistics */
     bool hold_moving;                   /* training leaves the moving statistics alone */
     bool hold_affine;                   /* training leaves gamma and beta alone */
+    bool no_scale;                      /* no gamma: it is 1, as in Keras with scale=False */
+    bool no_center;                     /* no beta: it is 0, as in Keras with center=False */
 } ek_net_batchnorm_options;
 
 typedef struct ek_net_layernorm_options {

@@ -39,6 +39,9 @@ static const char *const nets[] = {
     "batchnorm affine=no hold_moving=yes\nsigmoid\nlinear 3\n",
     "input 1 6 6\nconv2d 3 kernel=3\nbatchnorm moving_variance=population momentum=0.3\nsigmoid\nflatten\nlinear 6\n"
     "batchnorm momentum=cumulative\nlinear 3\n",
+    "input 2 6 6\nconv2d 3 kernel=3\nbatchnorm scale=no\nsigmoid\navgpool 2\nconv2d 5 kernel=2\nbatchnorm center=no\n"
+    "relu\nflatten\nlinear 6\nbatchnorm scale=no center=no\nsigmoid\nlinear 4\nbatchnorm center=no use_moving=yes\n"
+    "sigmoid\nlinear 3\nbatchnorm scale=no hold_affine=yes\n",
     "input 1 8 8\nconv2d 3 kernel=3\nbatchnorm eps=0\nsigmoid\navgpool 2\nflatten\nlinear 3\n",
     "input 1 6 6\nconv2d 3 kernel=3\nbatchnorm eps=0.5 momentum=1\nsigmoid\nflatten\nlinear 3\n",
     /* batchnorm elsewhere: first, last, after the activation, behind flatten, twice */
@@ -124,6 +127,10 @@ static const char *const nets[] = {
     /* frozen norms in sums */
     "input 2 4 4\nconv2d 3\nresidual { conv2d 3\nbatchnorm use_moving=yes }\nsigmoid\nresidual { conv2d 3\n"
     "batchnorm tracking=no }\nsigmoid\nresidual { sigmoid\nconv2d 3\nbatchnorm hold_affine=yes\n}\nflatten\nlinear 3\n",
+    /* norms without gamma or beta in sums */
+    "input 2 5 4\nconv2d 3\nresidual { conv2d 3 kernel=3 padding=1\nbatchnorm scale=no }\nsigmoid\nresidual {\n"
+    "conv2d 3\nbatchnorm center=no }\nrelu\nresidual { batchnorm scale=no\nsigmoid\nconv2d 3\nbatchnorm affine=no\n"
+    "}\nflatten\nlinear 3\n",
     /* groups enough to be cut into pieces, some groups each */
     "input 1 11 11\nconv2d 20 kernel=3\nsigmoid\nconv2d 40 kernel=5 padding=2 groups=5\nsigmoid\navgpool 9\nflatten\n"
     "linear 3\n",

@@ -156,6 +156,8 @@ static void test_options(void **state)
                                                       .hold_moving = true,
                                                       .hold_affine = true});
     ek_net_batchnorm(net, &(ek_net_batchnorm_options){.no_affine = true, .no_tracking = true});
+    ek_net_batchnorm(net, &(ek_net_batchnorm_options){.no_scale = true});
+    ek_net_batchnorm(net, &(ek_net_batchnorm_options){.no_center = true});
     ek_net_layernorm(net, NULL);
     ek_net_layernorm(net, &(ek_net_layernorm_options){.eps = 0.5f, .no_affine = true});
     ek_net_layernorm(net, &(ek_net_layernorm_options){0});
@@ -169,12 +171,15 @@ static void test_options(void **state)
     assert_true(l[1].o.batchnorm.use_moving && l[1].o.batchnorm.hold_moving && l[1].o.batchnorm.hold_affine);
     assert_int_equal(l[1].o.batchnorm.moving_variance, EK_MOVING_POPULATION);
     assert_true(!l[2].o.batchnorm.affine && !l[2].o.batchnorm.tracking);
-    assert_true(l[3].o.layernorm.eps == 1e-5f && l[3].o.layernorm.affine);
-    assert_true(l[4].o.layernorm.eps == 0.5f && !l[4].o.layernorm.affine);
+    assert_true(l[2].o.batchnorm.scale && l[2].o.batchnorm.center);
+    assert_true(l[3].o.batchnorm.affine && !l[3].o.batchnorm.scale && l[3].o.batchnorm.center);
+    assert_true(l[4].o.batchnorm.affine && l[4].o.batchnorm.scale && !l[4].o.batchnorm.center);
     assert_true(l[5].o.layernorm.eps == 1e-5f && l[5].o.layernorm.affine);
+    assert_true(l[6].o.layernorm.eps == 0.5f && !l[6].o.layernorm.affine);
+    assert_true(l[7].o.layernorm.eps == 1e-5f && l[7].o.layernorm.affine);
     /* gamma and beta that are held do not train, and a layer's parameters are those that train */
-    const int64_t parameters[] = {4, 0, 0, 48, 0};
-    for (int i = 0; i < 5; i++) {
+    const int64_t parameters[] = {4, 0, 0, 2, 2, 48, 0};
+    for (int i = 0; i < 7; i++) {
         ek_layer_info info;
         assert_int_equal(ek_net_layer(net, i, &info), EK_OK);
         assert_int_equal(info.parameters, parameters[i]);
@@ -308,7 +313,9 @@ static void test_tensors_of_options(void **state)
                                "layernorm affine=no\n"
                                "flatten\n"
                                "layernorm\n"
-                               "linear 5 bias=no\n",
+                               "linear 5 bias=no\n"
+                               "batchnorm scale=no tracking=no\n"
+                               "batchnorm center=no tracking=no\n",
                                NULL);
     assert_non_null(net);
     expect_tensor(net, 0, "0.weight", EK_ROLE_WEIGHT, true, "3,2,1,1");
@@ -323,7 +330,9 @@ static void test_tensors_of_options(void **state)
     expect_tensor(net, 13, "8.weight", EK_ROLE_GAMMA, true, "36");
     expect_tensor(net, 14, "8.bias", EK_ROLE_BETA, true, "36");
     expect_tensor(net, 15, "9.weight", EK_ROLE_WEIGHT, true, "5,36");
-    assert_int_equal(ek_net_tensor_count(net), 16);
+    expect_tensor(net, 16, "10.bias", EK_ROLE_BETA, true, "5");
+    expect_tensor(net, 17, "11.weight", EK_ROLE_GAMMA, true, "5");
+    assert_int_equal(ek_net_tensor_count(net), 18);
     expect_disjoint(net);
     ek_net_free(net);
     /* A net without any tensor is one, too. */

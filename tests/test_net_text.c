@@ -21,6 +21,7 @@ static void test_written_as_read(void **state)
          "flatten\nlinear 120\nlinear 10 bias=no\n"),
         "input 65536 1 1\nbatchnorm eps=0 momentum=1 moving_variance=population affine=no tracking=no\n",
         "input 1 1 1\nbatchnorm momentum=cumulative use_moving=yes hold_moving=yes hold_affine=yes\n",
+        "input 1 1 1\nbatchnorm scale=no\nbatchnorm center=no\nbatchnorm scale=no center=no hold_affine=yes\n",
         "input 2 3 4\nbatchnorm eps=0.001 momentum=0.01\nlayernorm\nlayernorm eps=1e-12 affine=no\n",
         ("input 4 30 31\nconv2d 6 kernel=3x5 padding=1x2 stride=2x1 dilation=1x2 groups=2 bias=no\n"
          "conv2d 6 kernel=3 dilation=2 groups=6\navgpool 3x2\navgpool 2x3 stride=2 padding=1x0 "
@@ -34,11 +35,12 @@ static void test_written_as_read(void **state)
 static void test_defaults_are_not_written(void **state)
 {
     (void)state;
-    expect_text("input 9 9 9\nconv2d 6 kernel=1x1 padding=0 stride=1 dilation=1x1 groups=1 bias=yes\n"
-                "avgpool 2x2 stride=2 padding=0 count_include_pad=yes\n"
-                "batchnorm eps=1e-5 momentum=0.1 moving_variance=unbiased affine=yes tracking=yes use_moving=no "
-                "hold_moving=no hold_affine=no\nlayernorm eps=0.00001 affine=yes\nflatten\nlinear 3 bias=yes",
-                "input 9 9 9\nconv2d 6\navgpool 2\nbatchnorm\nlayernorm\nflatten\nlinear 3\n");
+    expect_text(
+        "input 9 9 9\nconv2d 6 kernel=1x1 padding=0 stride=1 dilation=1x1 groups=1 bias=yes\n"
+        "avgpool 2x2 stride=2 padding=0 count_include_pad=yes\n"
+        "batchnorm eps=1e-5 momentum=0.1 moving_variance=unbiased affine=yes scale=yes center=yes tracking=yes "
+        "use_moving=no hold_moving=no hold_affine=no\nlayernorm eps=0.00001 affine=yes\nflatten\nlinear 3 bias=yes",
+        "input 9 9 9\nconv2d 6\navgpool 2\nbatchnorm\nlayernorm\nflatten\nlinear 3\n");
 }
 
 static void test_blanks_and_comments(void **state)

@@ -331,6 +331,8 @@ ek_status ek_net_batchnorm(ek_net *net, const ek_net_batchnorm_options *options)
             layer.o.batchnorm.momentum = options->momentum;
         layer.o.batchnorm.moving_variance = options->moving_variance;
         layer.o.batchnorm.affine = !options->no_affine;
+        layer.o.batchnorm.scale = !options->no_scale;
+        layer.o.batchnorm.center = !options->no_center;
         layer.o.batchnorm.tracking = !options->no_tracking;
         layer.o.batchnorm.use_moving = options->use_moving;
         layer.o.batchnorm.hold_moving = options->hold_moving;

@@ -30,13 +30,15 @@ const ek_kind ek_kinds[EK_LAYER_KINDS] = {
         NUMBER("out_features", out.c, 1, "1 to 65536"),
         SWITCH("bias", o.linear.bias),
     }},
-    [EK_LAYER_BATCHNORM] = {"batchnorm", false, 8, {
+    [EK_LAYER_BATCHNORM] = {"batchnorm", false, 10, {
         EPS(o.batchnorm.eps),
         {"momentum", EK_OPTION_FLOAT, offsetof(ek_layer, o.batchnorm.momentum), FLT_TRUE_MIN, 1,
          "above 0 and at most 1, or cumulative", {NULL, NULL}, "cumulative"},
         {"moving_variance", EK_OPTION_VARIANCE, offsetof(ek_layer, o.batchnorm.moving_variance), 0, 1,
          "unbiased or population", {"unbiased", "population"}, NULL},
         SWITCH("affine", o.batchnorm.affine),
+        SWITCH("scale", o.batchnorm.scale),
+        SWITCH("center", o.batchnorm.center),
         SWITCH("tracking", o.batchnorm.tracking),
         SWITCH("use_moving", o.batchnorm.use_moving),
         SWITCH("hold_moving", o.batchnorm.hold_moving),
@@ -86,7 +88,8 @@ ek_layer ek_layer_new(ek_layer_kind kind, int size)
     case EK_LAYER_BATCHNORM:
         layer.o.batchnorm.eps = 1e-5f;
         layer.o.batchnorm.momentum = 0.1f;
-        layer.o.batchnorm.affine = layer.o.batchnorm.tracking = true;
+        layer.o.batchnorm.affine = layer.o.batchnorm.scale = layer.o.batchnorm.center = true;
+        layer.o.batchnorm.tracking = true;
         break;
     case EK_LAYER_LAYERNORM:
         layer.o.layernorm.eps = 1e-5f;

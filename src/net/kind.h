@@ -25,7 +25,7 @@ typedef struct ek_option {
     const char *minus;    /* what -1 is called, where that is allowed beside low..high */
 } ek_option;
 
-enum { EK_OPTIONS_MAX = 9 };
+enum { EK_OPTIONS_MAX = 12 };
 
 typedef struct ek_kind {
     const char *name;

@@ -59,7 +59,8 @@ typedef struct ek_layer {
         struct {
             float eps, momentum; /* momentum < 0: cumulative */
             ek_moving_variance moving_variance;
-            bool affine, tracking, use_moving, hold_moving, hold_affine;
+            bool affine, scale, center; /* gamma is there with affine and scale, beta with affine and center */
+            bool tracking, use_moving, hold_moving, hold_affine;
         } batchnorm;
         struct {
             float eps;

@@ -47,7 +47,6 @@ static void bind_norm(ek_plan *plan, ek_stage *s, int layer)
     const ek_layer *l = &net->layers[layer];
     ek_program *p = plan->program;
     ek_batchnorm *b = &p->norms[p->norm_count++];
-    const bool trains = plan->request->mode == EK_TRAINING && l->o.batchnorm.affine && !l->o.batchnorm.hold_affine;
     *b = (ek_batchnorm){.layer = layer,
                         .c = l->in.c,
                         .plane = (int64_t)l->in.h * l->in.w,
@@ -63,10 +62,10 @@ static void bind_norm(ek_plan *plan, ek_stage *s, int layer)
         b->moving_var = net->tensors[l->moving_var].data;
         b->num_batches = net->tensors[l->num_batches].counter;
     }
-    b->trains = trains;
-    if (trains && p->gradients) {
-        b->dgamma = p->gradients + (b->gamma - net->values);
-        b->dbeta = p->gradients + (b->beta - net->values);
+    b->trains = plan->request->mode == EK_TRAINING && (b->gamma || b->beta) && !l->o.batchnorm.hold_affine;
+    if (b->trains && p->gradients) {
+        b->dgamma = b->gamma ? p->gradients + (b->gamma - net->values) : NULL;
+        b->dbeta = b->beta ? p->gradients + (b->beta - net->values) : NULL;
     }
     s->norm = b;
     s->u.norm = true;

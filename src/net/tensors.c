@@ -52,10 +52,10 @@ static int batchnorm_tensors(const ek_layer *layer, ek_tensor *tensors)
 {
     int channels = layer->in.c, count = 0;
     bool trainable = !layer->o.batchnorm.hold_affine;
-    if (layer->o.batchnorm.affine) {
+    if (layer->o.batchnorm.affine && layer->o.batchnorm.scale)
         tensors[count++] = vector(EK_ROLE_GAMMA, channels, trainable);
+    if (layer->o.batchnorm.affine && layer->o.batchnorm.center)
         tensors[count++] = vector(EK_ROLE_BETA, channels, trainable);
-    }
     if (layer->o.batchnorm.tracking) {
         tensors[count++] = vector(EK_ROLE_MOVING_MEAN, channels, false);
         tensors[count++] = vector(EK_ROLE_MOVING_VAR, channels, false);

@@ -112,10 +112,10 @@ int ek_batchnorm_backward(ek_batchnorm *b, int64_t samples)
             dz_x += b->block_sums[block * b->c + c].dz_x;
         }
         const double gamma = b->gamma ? (double)b->gamma[c] : 1.0, rstd = b->rstd[c];
-        if (b->dgamma) {
+        if (b->dgamma)
             b->dgamma[c] = (float)(dz_x * rstd);
+        if (b->dbeta)
             b->dbeta[c] = (float)dz;
-        }
         if (bad < 0 && !(isfinite((float)dz) && isfinite((float)(dz_x * rstd))))
             bad = c;
         if (!b->use_moving) {

@@ -26,12 +26,12 @@ typedef struct ek_batchnorm {
     bool population;     /* the moving variance takes the population's */
     bool use_moving;     /* the moving statistics normalise */
     bool hold_moving;    /* nothing is committed */
-    /* The net's tensors; NULL without affine, without tracking. */
+    /* The net's tensors; gamma NULL where it is 1, beta where it is 0, the moving ones without tracking. */
     const float *gamma, *beta;
     float *moving_mean, *moving_var;
     int64_t *num_batches;
-    bool trains;           /* gamma and beta do */
-    float *dgamma, *dbeta; /* where their gradients go; NULL when they do not */
+    bool trains;           /* gamma and beta do, those that are there */
+    float *dgamma, *dbeta; /* where their gradients go; NULL where there are none */
     /* Written by the passes: [blocks][c]. */
     double *block_mean, *block_deviations;
     ek_norm_sums *block_sums;
