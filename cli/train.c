@@ -159,7 +159,7 @@ static ek_status note_all(const cli_training *t)
     return status ? status : note(net, "val.accuracy", "%.9g", last->val_accuracy);
 }
 
-static int save(const cli_training *t)
+static int save(cli_training *t)
 {
     if (!t->set->out)
         return CLI_DONE;
@@ -168,6 +168,7 @@ static int save(const cli_training *t)
     if (!status)
         status = ek_net_save(t->net, t->set->out);
     cli_signals_release();
+    cli_watch_release(t);
     if (status)
         return cli_fail(t->self, "%s", ek_error());
     if (!t->set->quiet) {
@@ -188,6 +189,8 @@ static int finish(cli_training *t, ek_status trained)
     const char *reason = "failed";
     char message[1024] = "";
     cli_watch_end(t);
+    if (trained)
+        cli_watch_release(t);
     if (trained == EK_ERR_STOPPED && cli_interrupted()) {
         reason = "interrupted";
         snprintf(message, sizeof message, "%s: %s", cli_interrupt_name(), ek_error());
@@ -200,6 +203,7 @@ static int finish(cli_training *t, ek_status trained)
     } else if ((status = save(t)) == CLI_DONE) {
         reason = "done";
     }
+    cli_watch_release(t);
     const bool done = strcmp(reason, "done") == 0;
     cli_watch_close(t, reason, done ? NULL : *message ? message : ek_error());
     return status;
@@ -233,6 +237,20 @@ static int train(cli_training *t)
     options.measure_norm = set->log || set->board;
     cli_watch_begin(t);
     return finish(t, ek_fit(t->net, t->train, t->val, &options));
+}
+
+static int read_chart(const cli_command *self, cli_settings *set)
+{
+    static const char *const words[] = {"auto", "unicode", "ascii", "none", NULL};
+    for (int how = DRAW_AUTO; how <= DRAW_NONE; how++) {
+        if (!set->chart || !strcmp(set->chart, words[how])) {
+            set->drawing = (cli_drawing)how;
+            return CLI_GO;
+        }
+    }
+    const char *nearest = cli_nearest(set->chart, words);
+    return cli_usage(self, "--chart: there is no '%s'; %s%s%s", set->chart, nearest ? "did you mean '" : "there are ",
+                     nearest ? nearest : "auto, unicode, ascii and none", nearest ? "'?" : "");
 }
 
 int cli_train(const cli_command *self, int argc, char **argv)
@@ -274,6 +292,8 @@ int cli_train(const cli_command *self, int argc, char **argv)
         {"--log-every", .value = "N", .integer = &set.log_every, .low = 0, .high = CLI_COUNT_MAX,
          .help = "steps from record to record, of --tensorboard too; 0: epochs alone (50)"},
         {"--tensorboard", .value = "DIR", .text = &set.board, .help = "write an event file for TensorBoard there"},
+        {"--chart", .value = "HOW", .text = &set.chart,
+         .help = "on a terminal: unicode, ascii or none (unicode where the locale is UTF-8)"},
         {"--quiet", .flag = &set.quiet, .help = "print nothing but errors"},
         {"--verbose", .flag = &set.verbose, .help = "print instruction set, data and net first"},
     };
@@ -283,6 +303,8 @@ int cli_train(const cli_command *self, int argc, char **argv)
     int status = cli_parse(self, options, argc, argv);
     if (status == CLI_GO)
         status = cli_recipe_read(self, &set.recipe);
+    if (status == CLI_GO)
+        status = read_chart(self, &set);
     if (status == CLI_GO)
         status = cli_read_augment(self, set.augment_text, &set.augment);
     if (status != CLI_GO)

@@ -3,6 +3,7 @@
 #ifndef TRAIN_H
 #define TRAIN_H
 
+#include "live.h"
 #include "recipe.h"
 
 #include <sys/types.h>
@@ -19,6 +20,8 @@ typedef struct cli_settings {
     cli_recipe recipe;
     const char *log, *board; /* file, folder; NULL: none */
     int log_every;           /* steps from point to point in them; 0: epochs alone */
+    const char *chart;       /* as typed */
+    cli_drawing drawing;     /* and what that stands for */
 } cli_settings;
 
 /* What there is to tell of a step, or of an epoch, beside the trainer's event. */
@@ -52,7 +55,8 @@ typedef struct cli_training {
     ek_net *net;
     ek_dataset *train, *val;
     ek_dataset_info train_info, val_info;
-    cli_progress progress;
+    cli_live *live;        /* NULL: there is no terminal for a picture */
+    cli_progress progress; /* used where there is none */
     bool output_failed;
     bool given_weights; /* it started from a file */
     ek_fit_event last;  /* epoch */
@@ -76,8 +80,10 @@ void cli_watch_begin(cli_training *t);
 /* Shows and writes down what an event tells. True when the training should stop. */
 bool cli_watch_event(cli_training *t, const ek_fit_event *event);
 
-/* Training is over: the display leaves the terminal, interrupts act again. */
+/* Training is over: the display leaves the terminal, interrupts act again. release, which may have to wait for the
+ * terminal, comes before something else is printed. */
 void cli_watch_end(cli_training *t);
+void cli_watch_release(cli_training *t);
 
 /* Why it is over: "done" when the model is saved, too, "failed", "interrupted", "stopped" (by a broken standard
  * output). message may be NULL. */
@@ -110,9 +116,13 @@ void cli_board_end(cli_training *t);
 /* ---- Interrupts (interrupt.c) --------------------------------------------------------------------------------- */
 
 /* From begin to end the first SIGINT, SIGTERM or SIGHUP is remembered, so that the step at hand can be finished; a
- * second one ends the process at once. What was ignored before stays ignored. */
-void cli_interrupt_begin(void);
+ * second one ends the process at once. What was ignored before stays ignored. `terminal` is the descriptor of the one
+ * with a picture on it, which gets its cursor back when the process ends or is stopped (Ctrl-Z); -1: none. */
+void cli_interrupt_begin(int terminal);
 void cli_interrupt_end(void);
+
+/* Whether the process was stopped and has gone on since the last call. */
+bool cli_interrupt_resumed(void);
 
 /* The signal that came, 0 for none, and its name. */
 int cli_interrupted(void);

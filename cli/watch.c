@@ -17,24 +17,34 @@ static double images_per_second(const cli_training *t, const ek_fit_event *event
 
 static void show_step(cli_training *t, const ek_fit_event *event)
 {
-    char bar[21];
-    const double done = (double)event->step / (double)event->steps;
-    if (!cli_progress_due(&t->progress))
+    char text[256];
+    if (t->live)
+        cli_live_step(t->live, event);
+    if (t->live || !cli_progress_due(&t->progress))
         return;
-    for (int i = 0; i < 20; i++)
-        bar[i] = i < (int)(20 * done) ? '#' : '.';
-    bar[20] = 0;
-    cli_progress_show(&t->progress, "epoch %d/%d %s %3.0f %%  loss %.4f  accuracy %.3f  %.0f images/s", event->epoch,
-                      event->epochs, bar, 100 * done, event->loss, event->accuracy, images_per_second(t, event));
+    const cli_status status = {.epoch = event->epoch,
+                               .epochs = event->epochs,
+                               .share = (double)event->step / (double)event->steps,
+                               .loss = event->loss,
+                               .images_per_second = images_per_second(t, event),
+                               .left = -1};
+    cli_status_text(&status, false, (int)sizeof text, text, sizeof text);
+    cli_progress_show(&t->progress, "%s", text);
 }
 
 static void show_epoch(cli_training *t, const ek_fit_event *event)
 {
+    char line[128];
     cli_progress_clear(&t->progress);
     if (t->set->quiet)
         return;
-    printf("%5d  %10.4f  %9.4f  %8.4f  %7.4f  %7.2f  %8.0f\n", event->epoch, event->loss, event->accuracy,
-           event->val_loss, event->val_accuracy, event->seconds, images_per_second(t, event));
+    snprintf(line, sizeof line, "%5d  %10.4f  %9.4f  %8.4f  %7.4f  %7.2f  %8.0f\n", event->epoch, event->loss,
+             event->accuracy, event->val_loss, event->val_accuracy, event->seconds, images_per_second(t, event));
+    if (t->live) {
+        cli_live_epoch(t->live, event, line);
+        return;
+    }
+    fputs(line, stdout);
     t->output_failed = !cli_flush();
 }
 
@@ -46,6 +56,8 @@ void cli_watch_warn(cli_training *t, const char *format, ...)
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     cli_progress_clear(&t->progress);
+    if (t->live)
+        cli_live_pause(t->live);
     cli_warn(t->self, "%s", text);
 }
 
@@ -112,8 +124,10 @@ void cli_watch_begin(cli_training *t)
     cli_log_start(t);
     cli_board_start(t);
     if (!t->set->quiet)
+        t->live = cli_live_new(t->set->drawing, t->set->epochs, t->train_info.count);
+    if (!t->set->quiet && !t->live)
         cli_progress_begin(&t->progress);
-    cli_interrupt_begin();
+    cli_interrupt_begin(t->live ? cli_live_terminal(t->live) : -1);
 }
 
 /* A broken standard output ends a training of which nothing would be left; a model that is to be saved is worth more
@@ -133,7 +147,16 @@ bool cli_watch_event(cli_training *t, const ek_fit_event *event)
 void cli_watch_end(cli_training *t)
 {
     cli_progress_clear(&t->progress);
+    if (t->live)
+        cli_live_end(t->live);
     cli_interrupt_end();
+}
+
+void cli_watch_release(cli_training *t)
+{
+    if (t->live)
+        cli_live_close(t->live);
+    t->live = NULL;
 }
 
 void cli_watch_close(cli_training *t, const char *reason, const char *message)
