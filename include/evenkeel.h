@@ -286,7 +286,20 @@ EK_API ek_status ek_net_layernorm(ek_net *net, const ek_net_layernorm_options *o
 /* PyTorch's ReLU: max(x, 0). */
 EK_API ek_status ek_net_relu(ek_net *net);
 
+/* PyTorch's LeakyReLU (Maas, Hannun and Ng 2013): x where x > 0, else negative_slope*x. PyTorch's slope is 0.01; here
+ * it is taken as it is given, 0 or more. */
+EK_API ek_status ek_net_leaky_relu(ek_net *net, float negative_slope);
+
 EK_API ek_status ek_net_sigmoid(ek_net *net);
+
+EK_API ek_status ek_net_tanh(ek_net *net);
+
+/* PyTorch's GELU (Hendrycks and Gimpel 2016, arXiv:1606.08415): x*Phi(x), Phi the normal distribution's, or with
+ * EK_GELU_BY_TANH its approximation x*(1 + tanh(sqrt(2/pi)*(x + 0.044715*x^3)))/2. Minus infinity gives -0, where
+ * PyTorch gives NaN. */
+typedef enum ek_gelu { EK_GELU_EXACT = 0, EK_GELU_BY_TANH = 1 } ek_gelu;
+
+EK_API ek_status ek_net_gelu(ek_net *net, ek_gelu how);
 
 /* PyTorch's MaxPool2d: windows of kernel x kernel every `stride` (0 means kernel) on an image with `padding` rows and
  * columns around it that are never the maximum; what does not fill a window is left out. 2*padding <= kernel. The

@@ -77,6 +77,18 @@ static const char *const nets[] = {
     "input 2 7 7\nmaxpool 3 stride=1\nconv2d 3 kernel=2\nmaxpool 2\nbatchnorm\nmaxpool 2 padding=1\nrelu\nflatten\n"
     "linear 3\n",
     "input 2 6 6\nrelu\navgpool 2\nconv2d 3 kernel=2\nrelu\nbatchnorm\nmaxpool 2\nflatten\nlinear 3\n",
+    /* activations that go by their output, and one that does not: with a norm, without, first, pooled, behind sums */
+    "input 2 8 6\nconv2d 5 kernel=3 padding=1\nbatchnorm\nleaky_relu\nmaxpool 2\nconv2d 4 kernel=3 padding=1\n"
+    "leaky_relu negative_slope=0.375\nflatten\nlinear 7\nbatchnorm\ntanh\nlinear 4\n",
+    "input 2 8 6\nconv2d 5 kernel=3 padding=1\nbatchnorm\ngelu\nmaxpool 2\nconv2d 4 kernel=3 padding=1\ngelu\n"
+    "avgpool 2\nflatten\nlinear 7\nbatchnorm affine=no\ngelu\nlinear 6\ngelu\nlinear 4\n",
+    "input 2 9 6\ngelu\nconv2d 4 kernel=3 padding=1\nbatchnorm use_moving=yes\ngelu approximate=tanh\navgpool 3\n"
+    "conv2d 5\ngelu approximate=tanh\nmaxpool 3x2 stride=1\nflatten\nlinear 3\n",
+    "input 1 6 6\nconv2d 3 kernel=3\ntanh\navgpool 2\nconv2d 3\nleaky_relu negative_slope=0\nmaxpool 2\nflatten\n"
+    "linear 4\ngelu\ngelu\nbatchnorm\n",
+    "input 2 5 5\nconv2d 4\ngelu\nresidual { conv2d 4 kernel=3 padding=1\nbatchnorm }\ngelu\nresidual { conv2d 4\n"
+    "batchnorm }\nleaky_relu\nresidual { gelu }\ntanh\nconcat { branch { gelu } branch { conv2d 2\ntanh }\n"
+    "branch { } }\ngelu\nglobalavgpool\nflatten\nlinear 3\n",
     /* global averages: of squares, which join a unit, and of others */
     "input 1 8 8\nconv2d 4 kernel=3\nbatchnorm\nrelu\nglobalavgpool\nflatten\nlinear 3\n",
     "input 1 8 6\nconv2d 4 kernel=3\nbatchnorm\nsigmoid\nglobalavgpool\nconv2d 5\nrelu\nflatten\nlinear 3\n",

@@ -82,7 +82,25 @@ static inline double *reference_part(const reference_net *r, double *values, int
 
 static inline ek_activation reference_activation_of(const ek_layer *l)
 {
-    return l->kind == EK_LAYER_RELU ? EK_RELU : EK_SIGMOID;
+    switch (l->kind) {
+    case EK_LAYER_RELU:
+        return EK_RELU;
+    case EK_LAYER_LEAKY_RELU:
+        return EK_LEAKY_RELU;
+    case EK_LAYER_SIGMOID:
+        return EK_SIGMOID;
+    case EK_LAYER_TANH:
+        return EK_TANH;
+    case EK_LAYER_GELU:
+        return l->o.gelu.by_tanh ? EK_GELU_TANH : EK_GELU;
+    default:
+        return EK_IDENTITY;
+    }
+}
+
+static inline double reference_negative_slope(const ek_layer *l)
+{
+    return l->kind == EK_LAYER_LEAKY_RELU ? (double)l->o.leaky_relu.negative_slope : 0;
 }
 
 static inline ek_shape reference_shape(const ek_layer *l, int64_t n)
@@ -203,9 +221,12 @@ static inline void reference_forward_layer(reference_net *r, int i, ek_mode mode
                                     s->mean, s->rstd);
             break;
         case EK_LAYER_RELU:
+        case EK_LAYER_LEAKY_RELU:
         case EK_LAYER_SIGMOID:
+        case EK_LAYER_TANH:
+        case EK_LAYER_GELU:
             for (int64_t j = 0; j < count; j++)
-                s->y[j] = ek_reference_activation(reference_activation_of(l), x[j]);
+                s->y[j] = ek_reference_activation(reference_activation_of(l), reference_negative_slope(l), x[j]);
             break;
         case EK_LAYER_MAXPOOL2D:
         case EK_LAYER_AVGPOOL2D:
@@ -290,9 +311,13 @@ static inline void reference_backward_layer(reference_net *r, int i, const doubl
             ek_reference_layer_norm_backward(shape, in, dy, weight, s->mean, s->rstd, s->dx, dweight, dbias);
             break;
         case EK_LAYER_RELU:
+        case EK_LAYER_LEAKY_RELU:
         case EK_LAYER_SIGMOID:
+        case EK_LAYER_TANH:
+        case EK_LAYER_GELU:
             for (int64_t j = 0; j < count; j++)
-                s->dx[j] = dy[j] * ek_reference_activation_slope(reference_activation_of(l), in[j]);
+                s->dx[j] = dy[j] * ek_reference_activation_slope(reference_activation_of(l),
+                                                                 reference_negative_slope(l), in[j]);
             break;
         case EK_LAYER_MAXPOOL2D:
         case EK_LAYER_AVGPOOL2D:

@@ -55,6 +55,12 @@ static ek_net *build(const ek_safetensors *file, const char *name, const char *t
         GOLDEN_OK(ek_net_globalavgpool(net));
     } else if (golden_is(text, "relu")) {
         GOLDEN_OK(ek_net_relu(net));
+    } else if (golden_is(text, "leaky_relu")) {
+        GOLDEN_OK(ek_net_leaky_relu(net, (float)golden_number(text, "negative_slope")));
+    } else if (golden_is(text, "tanh")) {
+        GOLDEN_OK(ek_net_tanh(net));
+    } else if (golden_is(text, "gelu")) {
+        GOLDEN_OK(ek_net_gelu(net, golden_int(text, "tanh") ? EK_GELU_BY_TANH : EK_GELU_EXACT));
     } else {
         GOLDEN_OK(ek_net_sigmoid(net));
     }
@@ -168,6 +174,21 @@ static void test_relu(void **state)
     run_operation(*state, "relu", 1);
 }
 
+static void test_leaky_relu(void **state)
+{
+    run_operation(*state, "leaky_relu", 3);
+}
+
+static void test_tanh(void **state)
+{
+    run_operation(*state, "tanh", 2);
+}
+
+static void test_gelu(void **state)
+{
+    run_operation(*state, "gelu", 4);
+}
+
 static int open_golden(void **state)
 {
     *state = golden_open("ops.safetensors");
@@ -183,9 +204,10 @@ static int close_golden(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conv2d),  cmocka_unit_test(test_linear),   cmocka_unit_test(test_avg_pool),
-        cmocka_unit_test(test_sigmoid), cmocka_unit_test(test_max_pool), cmocka_unit_test(test_global_avg_pool),
-        cmocka_unit_test(test_relu),
+        cmocka_unit_test(test_conv2d),  cmocka_unit_test(test_linear),     cmocka_unit_test(test_avg_pool),
+        cmocka_unit_test(test_sigmoid), cmocka_unit_test(test_max_pool),   cmocka_unit_test(test_global_avg_pool),
+        cmocka_unit_test(test_relu),    cmocka_unit_test(test_leaky_relu), cmocka_unit_test(test_tanh),
+        cmocka_unit_test(test_gelu),
     };
     return cmocka_run_group_tests_name("golden_layers", tests, open_golden, close_golden);
 }

@@ -216,14 +216,15 @@ static void test_reference_units(void **state)
     (void)state;
     for (int pool = 1; pool <= 3; pool++)
         for (int what = 0; what < 4; what++)
-            for (int activation = EK_IDENTITY; activation <= EK_RELU; activation++) {
+            for (int activation = EK_IDENTITY; activation <= EK_GELU_TANH; activation++) {
                 const ek_unit u = {.c = 2,
                                    .h = 6,
                                    .w = 6,
                                    .norm = what & 1,
                                    .activation = (ek_activation)activation,
                                    .pool = pool,
-                                   .maximum = what & 2};
+                                   .maximum = what & 2,
+                                   .negative_slope = 0.3f};
                 if (u.maximum && u.activation == EK_IDENTITY)
                     continue;
                 check_unit(u, false, false);

@@ -444,6 +444,9 @@ static void expect_marked(ek_net *net, ek_status status, const char *message)
         ek_net_batchnorm(net, NULL),
         ek_net_layernorm(net, NULL),
         ek_net_relu(net),
+        ek_net_leaky_relu(net, 0.01f),
+        ek_net_tanh(net),
+        ek_net_gelu(net, EK_GELU_EXACT),
         ek_net_sigmoid(net),
         ek_net_maxpool2d(net, 1, 1, 0),
         ek_net_avgpool2d(net, 1, 1),
@@ -498,7 +501,7 @@ static void test_shape_errors(void **state)
     EXPECT_FAILURE("input 6 4 4", ek_net_linear(net, 5, NULL), EK_ERR_SHAPE,
                    "layer 0 (linear): needs features, but its input is images of 6x4x4; put a flatten before it");
     EXPECT_FAILURE("input 1 65536 2", ek_net_conv2d(net, 1, &(ek_net_conv2d_options){.padding = 1}), EK_ERR_SHAPE,
-                   "layer 0 (conv2d): its output of 1x65538x4 is too large; a sample has at most 134217728 values");
+                   "layer 0 (conv2d): its output of 1x65538x4 is too large; rows and columns are at most 65536");
     EXPECT_FAILURE(
         "input 1 1024 1024", ek_net_conv2d(net, 129, NULL), EK_ERR_SHAPE,
         "layer 0 (conv2d): its output of 129x1024x1024 is too large; a sample has at most 134217728 values");
@@ -549,6 +552,10 @@ static void test_option_errors(void **state)
                   "layer 0 (batchnorm): moving_variance is 2; it must be unbiased or population");
     EXPECT_OPTION(ek_net_batchnorm(net, &(ek_net_batchnorm_options){.no_tracking = true, .use_moving = true}),
                   "layer 0 (batchnorm): use_moving needs moving statistics, and tracking is switched off");
+    EXPECT_OPTION(ek_net_leaky_relu(net, -0.5f),
+                  "layer 0 (leaky_relu): negative_slope is -0.5; it must be 0 or more");
+    EXPECT_OPTION(ek_net_leaky_relu(net, NAN), "layer 0 (leaky_relu): negative_slope is nan; it must be 0 or more");
+    EXPECT_OPTION(ek_net_gelu(net, (ek_gelu)2), "ek_net_gelu: 2 is no way to compute it");
     EXPECT_OPTION(ek_net_layernorm(net, &(ek_net_layernorm_options){.eps = -2}),
                   "layer 0 (layernorm): eps is -2; it must be 0 or more");
 }

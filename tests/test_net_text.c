@@ -26,6 +26,8 @@ static void test_written_as_read(void **state)
         ("input 4 30 31\nconv2d 6 kernel=3x5 padding=1x2 stride=2x1 dilation=1x2 groups=2 bias=no\n"
          "conv2d 6 kernel=3 dilation=2 groups=6\navgpool 3x2\navgpool 2x3 stride=2 padding=1x0 "
          "count_include_pad=no\nmaxpool 2 stride=1x2\n"),
+        "input 2 9 8\nleaky_relu\nleaky_relu negative_slope=0.2\nleaky_relu negative_slope=0\ntanh\ngelu\n"
+        "gelu approximate=tanh\n",
         "input 2 9 8\nrelu\nmaxpool 3 stride=2 padding=1\nmaxpool 2\nglobalavgpool\nflatten\n",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
@@ -38,9 +40,10 @@ static void test_defaults_are_not_written(void **state)
     expect_text(
         "input 9 9 9\nconv2d 6 kernel=1x1 padding=0 stride=1 dilation=1x1 groups=1 bias=yes\n"
         "avgpool 2x2 stride=2 padding=0 count_include_pad=yes\n"
+        "leaky_relu negative_slope=1e-2\ngelu approximate=none\n"
         "batchnorm eps=1e-5 momentum=0.1 moving_variance=unbiased affine=yes scale=yes center=yes tracking=yes "
         "use_moving=no hold_moving=no hold_affine=no\nlayernorm eps=0.00001 affine=yes\nflatten\nlinear 3 bias=yes",
-        "input 9 9 9\nconv2d 6\navgpool 2\nbatchnorm\nlayernorm\nflatten\nlinear 3\n");
+        "input 9 9 9\nconv2d 6\navgpool 2\nleaky_relu\ngelu\nbatchnorm\nlayernorm\nflatten\nlinear 3\n");
 }
 
 static void test_blanks_and_comments(void **state)
@@ -117,18 +120,28 @@ static void test_errors_in_layers(void **state)
 {
     (void)state;
     expect_error("input 1 2 2\n\n  rely",
-                 "net:3:3: unknown layer 'rely'; the layers are conv2d, linear, batchnorm, layernorm, relu, sigmoid, "
-                 "maxpool, avgpool, globalavgpool, flatten, residual, concat");
+                 "net:3:3: unknown layer 'rely'; the layers are conv2d, linear, batchnorm, layernorm, relu, "
+                 "leaky_relu, sigmoid, tanh, gelu, maxpool, avgpool, globalavgpool, flatten, residual, concat");
     expect_error("input 1 2 2\ninput 1 2 2",
                  "net:2:1: unknown layer 'input'; the layers are conv2d, linear, batchnorm, layernorm, relu, "
-                 "sigmoid, maxpool, avgpool, globalavgpool, flatten, residual, concat");
+                 "leaky_relu, sigmoid, tanh, gelu, maxpool, avgpool, globalavgpool, flatten, residual, concat");
+    expect_error("input 1 2 2\nconv2d 6 =5",
+                 "net:2:10: expected an option's name before '='; conv2d takes kernel, padding, stride, dilation, "
+                 "groups, bias");
+    expect_error("input 1 2 2\ntanh =5", "net:2:6: expected an option's name before '='; tanh takes no options");
+    expect_error("input 1 2 2\nleaky_relu negative_slope=-0.1",
+                 "net:2:27: negative_slope must be 0 or more, found '-0.1'");
+    expect_error("input 1 2 2\nleaky_relu slope=1",
+                 "net:2:12: unknown option 'slope'; leaky_relu takes negative_slope");
+    expect_error("input 1 2 2\ngelu approximate=yes", "net:2:18: approximate must be none or tanh, found 'yes'");
+    expect_error("input 1 2 2\ngelu approximate", "net:2:6: expected a value, as in approximate=none");
     expect_error("input 1 2 2\nconv2d 6 kernal=3",
                  "net:2:10: unknown option 'kernal'; conv2d takes kernel, padding, stride, dilation, groups, bias");
     expect_error(
         "input 1 2 2\nconv2d 6 out_channels=3",
         "net:2:10: unknown option 'out_channels'; conv2d takes kernel, padding, stride, dilation, groups, bias");
     expect_error("input 1 2 2\nsigmoid 3", "net:2:9: unknown option '3'; sigmoid takes no options");
-    expect_error("input 1 2 2\nflatten =", "net:2:9: unknown option nothing; flatten takes no options");
+    expect_error("input 1 2 2\nflatten =", "net:2:9: expected an option's name before '='; flatten takes no options");
     expect_error("input 1 2 2\nconv2d", "net:2:7: out_channels must be 1 to 65536, found nothing");
     expect_error("input 1 2 2\nconv2d # 6", "net:2:8: out_channels must be 1 to 65536, found nothing");
     expect_error("input 1 2 2\nconv2d kernel=2", "net:2:8: out_channels must be 1 to 65536, found 'kernel=2'");
@@ -178,11 +191,13 @@ static void test_hostile(void **state)
     expect_repeated_error("input 1 1 1\nconv2d 1", " bias=no", 100000, "", "net:2:18: bias is given twice");
     expect_repeated_error(
         "input 1 9 9\n", "conv2d 1 padding=65536 kernel=1 stride=1\n", 9, "",
-        "net:2:1: layer 0 (conv2d): its output of 1x131081x131081 is too large; a sample has at most "
-        "134217728 values");
-    expect_error("input 1 1 1\n\x1b[2J\xffm\x7f",
-                 "net:2:1: unknown layer '?[2J?m?'; the layers are conv2d, linear, "
-                 "batchnorm, layernorm, relu, sigmoid, maxpool, avgpool, globalavgpool, flatten, residual, concat");
+        "net:2:1: layer 0 (conv2d): its output of 1x131081x131081 is too large; rows and columns are at "
+        "most 65536");
+    expect_error(
+        "input 1 1 1\n\x1b[2J\xffm\x7f",
+        "net:2:1: unknown layer '?[2J?m?'; the layers are conv2d, linear, "
+        "batchnorm, layernorm, relu, leaky_relu, sigmoid, tanh, gelu, maxpool, avgpool, globalavgpool, flatten, "
+        "residual, concat");
     char *blanks = repeated("input 1 1 1\n", " ", 1000000, "conv2d 0");
     expect_error(blanks, "net:2:1000008: out_channels must be 1 to 65536, found '0'");
     free(blanks);

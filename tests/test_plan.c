@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "plan_of.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,6 +60,40 @@ static void test_maxima(void **state)
     }
     ek_program_free(p);
     ek_net_free(net);
+}
+
+/* A sum takes in an activation that goes by its output; gelu becomes a unit behind it, which keeps nothing of its own:
+ * backward makes it again from x. */
+static void test_activations_of_sums(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *shown;
+        int units;
+    } all[] = {{"relu", ", relu", 0},
+               {"leaky_relu", ", leaky relu", 0},
+               {"tanh", ", tanh", 0},
+               {"gelu", "", 1},
+               {"gelu approximate=tanh", "", 1}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        char text[200], line[160], shown[80];
+        ek_net *net;
+        snprintf(text, sizeof text, "input 2 4 4\nconv2d 3\nresidual { conv2d 3 }\n%s\nflatten\nlinear 2\n",
+                 all[i].name);
+        ek_program *p = plan_of(text, EK_TRAINING, 16, &net);
+        assert_int_equal(count_steps(p, EK_STEP_UNIT), all[i].units);
+        assert_int_equal(count_steps(p, EK_STEP_UNIT_BACKWARD), all[i].units);
+        snprintf(shown, sizeof shown, " layer 1: 3x4x4%s", all[i].shown);
+        for (int j = 0; j < p->count; j++) {
+            ek_program_describe(p, j, line, sizeof line);
+            if (p->steps[j].kind == EK_STEP_JOIN)
+                assert_string_equal(line + strlen(line) - strlen(shown), shown);
+            if (p->steps[j].kind == EK_STEP_UNIT)
+                assert_false(p->steps[j].u.unit.keep);
+        }
+        ek_program_free(p);
+        ek_net_free(net);
+    }
 }
 
 /* A 1x1 image that is padded is no linear layer: here its only output lies in the padding. */
@@ -194,11 +229,17 @@ static void test_huge_block(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_units),      cmocka_unit_test(test_pool_apart),
-        cmocka_unit_test(test_maxima),     cmocka_unit_test(test_padded_point),
-        cmocka_unit_test(test_folding),    cmocka_unit_test(test_arena),
-        cmocka_unit_test(test_text),       cmocka_unit_test(test_note_keys),
-        cmocka_unit_test(test_huge_block), cmocka_unit_test(test_fast_convolutions),
+        cmocka_unit_test(test_units),
+        cmocka_unit_test(test_pool_apart),
+        cmocka_unit_test(test_maxima),
+        cmocka_unit_test(test_activations_of_sums),
+        cmocka_unit_test(test_padded_point),
+        cmocka_unit_test(test_folding),
+        cmocka_unit_test(test_arena),
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_note_keys),
+        cmocka_unit_test(test_huge_block),
+        cmocka_unit_test(test_fast_convolutions),
     };
     return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
 }

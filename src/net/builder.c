@@ -165,15 +165,20 @@ static ek_status infer_shape(ek_layer *layer)
         break;
     case EK_LAYER_LAYERNORM:
     case EK_LAYER_RELU:
+    case EK_LAYER_LEAKY_RELU:
     case EK_LAYER_SIGMOID:
+    case EK_LAYER_TANH:
+    case EK_LAYER_GELU:
     case EK_LAYER_RESIDUAL: /* known when the block ends */
     case EK_LAYER_CONCAT:
         layer->out = layer->in;
         break;
     }
     char output[40];
-    bool fits = layer->out.h <= EK_EXTENT_MAX && layer->out.w <= EK_EXTENT_MAX;
-    if (!fits || ek_dims_count(layer->out) > EK_SAMPLE_MAX)
+    if (layer->out.h > EK_EXTENT_MAX || layer->out.w > EK_EXTENT_MAX)
+        return ek_fail(EK_ERR_SHAPE, "its output of %s is too large; rows and columns are at most %d",
+                       ek_dims_text(layer->out, output), EK_EXTENT_MAX);
+    if (ek_dims_count(layer->out) > EK_SAMPLE_MAX)
         return ek_fail(EK_ERR_SHAPE, "its output of %s is too large; a sample has at most %d values",
                        ek_dims_text(layer->out, output), EK_SAMPLE_MAX);
     return EK_OK;
@@ -357,9 +362,32 @@ ek_status ek_net_relu(ek_net *net)
     return ek_net_add(net, &layer);
 }
 
+ek_status ek_net_leaky_relu(ek_net *net, float negative_slope)
+{
+    ek_layer layer = ek_layer_new(EK_LAYER_LEAKY_RELU, 0);
+    layer.o.leaky_relu.negative_slope = negative_slope;
+    return ek_net_add(net, &layer);
+}
+
 ek_status ek_net_sigmoid(ek_net *net)
 {
     ek_layer layer = ek_layer_new(EK_LAYER_SIGMOID, 0);
+    return ek_net_add(net, &layer);
+}
+
+ek_status ek_net_tanh(ek_net *net)
+{
+    ek_layer layer = ek_layer_new(EK_LAYER_TANH, 0);
+    return ek_net_add(net, &layer);
+}
+
+ek_status ek_net_gelu(ek_net *net, ek_gelu how)
+{
+    EK_TRY(ek_net_check(net));
+    if (how != EK_GELU_EXACT && how != EK_GELU_BY_TANH)
+        return ek_net_mark(net, ek_fail(EK_ERR_ARGUMENT, "ek_net_gelu: %d is no way to compute it", (int)how));
+    ek_layer layer = ek_layer_new(EK_LAYER_GELU, 0);
+    layer.o.gelu.by_tanh = how == EK_GELU_BY_TANH;
     return ek_net_add(net, &layer);
 }
 

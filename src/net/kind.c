@@ -49,7 +49,16 @@ const ek_kind ek_kinds[EK_LAYER_KINDS] = {
         SWITCH("affine", o.layernorm.affine),
     }},
     [EK_LAYER_RELU] = {"relu", false, 0, {{0}}},
+    [EK_LAYER_LEAKY_RELU] = {"leaky_relu", false, 1, {
+        {"negative_slope", EK_OPTION_FLOAT, offsetof(ek_layer, o.leaky_relu.negative_slope), 0, FLT_MAX, "0 or more",
+         {NULL, NULL}, NULL},
+    }},
     [EK_LAYER_SIGMOID] = {"sigmoid", false, 0, {{0}}},
+    [EK_LAYER_TANH] = {"tanh", false, 0, {{0}}},
+    [EK_LAYER_GELU] = {"gelu", false, 1, {
+        {"approximate", EK_OPTION_SWITCH, offsetof(ek_layer, o.gelu.by_tanh), 0, 1, "none or tanh", {"none", "tanh"},
+         NULL},
+    }},
     [EK_LAYER_MAXPOOL2D] = {"maxpool", true, 3, {
         PAIR("kernel", o.pool.kernel, 1, "1 to 65536"),
         PAIR("stride", o.pool.stride, 1, "1 to 65536"),
@@ -95,6 +104,9 @@ ek_layer ek_layer_new(ek_layer_kind kind, int size)
         layer.o.layernorm.eps = 1e-5f;
         layer.o.layernorm.affine = true;
         break;
+    case EK_LAYER_LEAKY_RELU:
+        layer.o.leaky_relu.negative_slope = 0.01f;
+        break;
     case EK_LAYER_AVGPOOL2D:
         layer.o.pool.count_padding = true;
         break;
@@ -104,6 +116,8 @@ ek_layer ek_layer_new(ek_layer_kind kind, int size)
     case EK_LAYER_MAXPOOL2D:
     case EK_LAYER_RELU:
     case EK_LAYER_SIGMOID:
+    case EK_LAYER_TANH:
+    case EK_LAYER_GELU:
     case EK_LAYER_GLOBALAVGPOOL:
     case EK_LAYER_FLATTEN:
     case EK_LAYER_CONCAT:

@@ -87,7 +87,10 @@ static int64_t layer_macs(const ek_layer *layer)
     case EK_LAYER_BATCHNORM:
     case EK_LAYER_LAYERNORM:
     case EK_LAYER_RELU:
+    case EK_LAYER_LEAKY_RELU:
     case EK_LAYER_SIGMOID:
+    case EK_LAYER_TANH:
+    case EK_LAYER_GELU:
     case EK_LAYER_MAXPOOL2D:
     case EK_LAYER_AVGPOOL2D:
     case EK_LAYER_GLOBALAVGPOOL:

@@ -12,7 +12,10 @@ typedef enum ek_layer_kind {
     EK_LAYER_BATCHNORM,
     EK_LAYER_LAYERNORM,
     EK_LAYER_RELU,
+    EK_LAYER_LEAKY_RELU,
     EK_LAYER_SIGMOID,
+    EK_LAYER_TANH,
+    EK_LAYER_GELU,
     EK_LAYER_MAXPOOL2D,
     EK_LAYER_AVGPOOL2D,
     EK_LAYER_GLOBALAVGPOOL,
@@ -66,6 +69,12 @@ typedef struct ek_layer {
             float eps;
             bool affine;
         } layernorm;
+        struct {
+            float negative_slope;
+        } leaky_relu;
+        struct {
+            bool by_tanh; /* the approximation */
+        } gelu;
         struct {
             int kernel[2], stride[2], padding[2];
             bool count_padding; /* avgpool: the zeros of the padding enter the mean */

@@ -227,6 +227,8 @@ static ek_status unknown_option(const parser *p, const ek_kind *kind, word w)
     for (int i = kind->sized; i < kind->option_count; i++)
         length += (size_t)snprintf(known + length, sizeof known - length, "%s%s", length ? ", " : "",
                                    kind->options[i].name);
+    if (w.length == 0)
+        return fail_at(p, w.text, "expected an option's name before '='; %s takes %s", kind->name, known);
     return fail_at(p, w.text, "unknown option %s; %s takes %s", shown(w, text), kind->name, known);
 }
 

@@ -79,7 +79,7 @@ typedef struct ek_stage {
     bool linear;          /* MAP of features: its weight gradient is taken over the whole batch at once */
     bool wanted;          /* training: the gradient of y is needed */
     bool grad_bias;       /* MAP: the bias has a gradient (it has none, exactly, before a batch's batch norm) */
-    bool keep;            /* UNIT: the activation is read by backward */
+    bool keep;            /* UNIT: the activation is read by backward, which goes by it */
     int64_t in, out;      /* values of a sample */
     int consumers;        /* stages that read y, the loss counted */
     int concat;           /* the concat that alone reads y, where y is written in its place; -1: none */
@@ -142,6 +142,12 @@ ek_status ek_plan_update(ek_plan *plan); /* the last steps: clipping, commit, op
 
 /* The next step; after a failed allocation one that is thrown away, and plan->failed says so at the end. */
 ek_step *ek_plan_add(ek_plan *plan, ek_step_kind kind, ek_scope scope, int layer);
+
+/* Whether backward of a unit reads its input: for the norm, or for an activation that does not go by its output. */
+static inline bool ek_plan_unit_reads_x(const ek_stage *unit)
+{
+    return unit->norm || !ek_activation_by_output(unit->u.activation);
+}
 
 bool ek_plan_uses_batch(const ek_plan *plan, const ek_layer *batchnorm);
 const float *ek_plan_tensor(const ek_plan *plan, int tensor); /* NULL for -1 */

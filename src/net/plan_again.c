@@ -24,12 +24,17 @@ static void last_read(int *last, int reader, int stage)
         last[stage] = reader;
 }
 
+static bool keeps_activation(const ek_unit *u)
+{
+    return u->activation != EK_IDENTITY && ek_activation_by_output(u->activation);
+}
+
 /* Values of a sample that a stage writes and backward may read. */
 static size_t size_of(const ek_stage *s)
 {
     if (s->kind == EK_STAGE_NONE)
         return 0;
-    const bool apart = s->kind == EK_STAGE_UNIT && s->u.pool > 1 && s->u.activation != EK_IDENTITY;
+    const bool apart = s->kind == EK_STAGE_UNIT && s->u.pool > 1 && keeps_activation(&s->u);
     return ek_size_add((size_t)s->out, apart ? (size_t)s->in : 0);
 }
 
@@ -76,6 +81,7 @@ static bool backward_reads_x(const ek_stage *s)
     case EK_STAGE_MAP:
         return !s->linear; /* whose x is kept as rows */
     case EK_STAGE_UNIT:
+        return s->wanted && ek_plan_unit_reads_x(s);
     case EK_STAGE_JOIN:
         return s->wanted && s->norm;
     case EK_STAGE_LAYERNORM:
@@ -114,7 +120,7 @@ static void read_later(ek_plan *plan, const ek_stage *s, int v)
 static void count_backward(ek_plan *plan, int i)
 {
     ek_stage *s = &plan->stages[i];
-    s->keep = s->kind == EK_STAGE_UNIT && s->u.activation != EK_IDENTITY && s->wanted;
+    s->keep = s->kind == EK_STAGE_UNIT && s->wanted && keeps_activation(&s->u);
     if (backward_reads_y(s))
         read_later(plan, s, i);
     s->kept = s->kept || (s->concat >= 0 && plan->stages[s->concat].kept);

@@ -188,7 +188,8 @@ static void add_unit_step(ek_plan *plan, const ek_stage *s, ek_step_kind kind, e
     step->u.unit.activated = ek_plan_buffer(plan, s->u.pool > 1 ? s->activated : s->y);
 }
 
-/* dx takes the place of the activation that backward reads last, or of dy; else it gets its own. One more holder. */
+/* dx takes the place of the activation that backward reads last, of x likewise where that is read in its stead, or of
+ * dy; else it gets its own. One more holder. */
 static ek_value place_unit_dx(ek_plan *plan, const ek_stage *s, ek_value dy)
 {
     const int self = (int)(s - plan->stages);
@@ -197,6 +198,8 @@ static ek_value place_unit_dx(ek_plan *plan, const ek_stage *s, ek_value dy)
         dx = s->activated;
     else if (s->keep && ek_plan_last(plan, self))
         dx = s->y;
+    else if (!ek_activation_by_output(s->u.activation) && ek_plan_last(plan, s->x))
+        dx = plan->stages[s->x].y;
     else if (s->u.pool > 1 || !ek_plan_alone(plan, dy))
         return ek_plan_values(plan, s->in);
     ek_plan_hold(plan, dx);
@@ -215,7 +218,7 @@ static void add_unit(ek_plan *plan, ek_stage *s)
         add_unit_step(plan, s, EK_STEP_UNIT_BACKWARD, dy, dx);
         give(plan, s->x, dx);
     }
-    if (s->norm)
+    if (ek_plan_unit_reads_x(s))
         ek_plan_used(plan, s->x);
     if (s->keep && s->u.pool == 1)
         ek_plan_used(plan, (int)(s - plan->stages));

@@ -106,9 +106,11 @@ static void add_activation(ek_plan *plan, int layer, ek_activation activation)
 {
     const ek_layer *l = &plan->net->layers[layer];
     ek_stage *s = only_source(plan, l);
-    const bool by_output = activation == EK_SIGMOID || activation == EK_RELU; /* all that a sum's backward keeps */
+    const float negative_slope = activation == EK_LEAKY_RELU ? l->o.leaky_relu.negative_slope : 0;
+    const bool by_output = ek_activation_by_output(activation); /* all that a sum's backward keeps */
     if (s && s->kind == EK_STAGE_JOIN && s->join.activation == EK_IDENTITY && by_output) {
         s->join.activation = activation;
+        s->join.negative_slope = negative_slope;
         plan->stage_of[layer] = plan->stage_of[l->from];
         return;
     }
@@ -117,6 +119,7 @@ static void add_activation(ek_plan *plan, int layer, ek_activation activation)
     else
         s = add_stage(plan, EK_STAGE_UNIT, layer);
     s->u.activation = activation;
+    s->u.negative_slope = negative_slope;
 }
 
 /* Joins the unit before it, where that is open and keeps what a maximum's backward needs; else starts a unit, or
@@ -162,6 +165,15 @@ static void add_layer(ek_plan *plan, int layer)
         break;
     case EK_LAYER_RELU:
         add_activation(plan, layer, EK_RELU);
+        break;
+    case EK_LAYER_LEAKY_RELU:
+        add_activation(plan, layer, EK_LEAKY_RELU);
+        break;
+    case EK_LAYER_TANH:
+        add_activation(plan, layer, EK_TANH);
+        break;
+    case EK_LAYER_GELU:
+        add_activation(plan, layer, l->o.gelu.by_tanh ? EK_GELU_TANH : EK_GELU);
         break;
     case EK_LAYER_MAXPOOL2D:
     case EK_LAYER_AVGPOOL2D:

@@ -95,7 +95,10 @@ int ek_layer_tensors(const ek_layer *layer, ek_tensor tensors[EK_LAYER_TENSORS_M
         count = layernorm_tensors(layer, tensors);
         break;
     case EK_LAYER_RELU:
+    case EK_LAYER_LEAKY_RELU:
     case EK_LAYER_SIGMOID:
+    case EK_LAYER_TANH:
+    case EK_LAYER_GELU:
     case EK_LAYER_MAXPOOL2D:
     case EK_LAYER_AVGPOOL2D:
     case EK_LAYER_GLOBALAVGPOOL:

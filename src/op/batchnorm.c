@@ -50,9 +50,9 @@ static void set_channel(ek_batchnorm *b, int c, double mean, double rstd)
         low = 0;
     const double gamma = b->gamma ? (double)b->gamma[c] : 1.0;
     b->rstd[c] = rstd;
-    b->channels[c] = (ek_norm_channel){
-        .mean = high, .mean_low = (float)low, .scale = (float)(gamma * rstd), .shift = b->beta ? b->beta[c] : 0.0f};
-    b->gradients[c] = (ek_norm_gradient){.mean = high, .mean_low = (float)low, .scale = (float)(gamma * rstd)};
+    const float scale = (float)(gamma * rstd), shift = b->beta ? b->beta[c] : 0.0f;
+    b->channels[c] = (ek_norm_channel){.mean = high, .mean_low = (float)low, .scale = scale, .shift = shift};
+    b->gradients[c] = (ek_norm_gradient){.mean = high, .mean_low = (float)low, .scale = scale, .shift = shift};
 }
 
 /* The batch's mean and variance of channel c: the blocks' joined in order by Chan, Golub and LeVeque's update. */

@@ -153,17 +153,29 @@ static inline size_t ek_conv_work(const ek_conv *g, bool backward)
     return backward ? ek_conv_scratch(g) : 0;
 }
 
-/* Activation functions a = f(z), with f' written by the output a where that is possible. */
+/* Activation functions a = f(z), with f' written by the output a where that is possible. NaN gives NaN. */
 typedef enum ek_activation {
     EK_IDENTITY = 0,
-    EK_SIGMOID = 1, /* 1/(1 + exp(-z)), f' = a*(1 - a) */
-    EK_RELU = 2,    /* z where z > 0, else 0 (NaN stays), f' = 1 where a > 0, else 0 */
+    EK_SIGMOID = 1,    /* 1/(1 + exp(-z)), f' = a*(1 - a) */
+    EK_RELU = 2,       /* z where z > 0, else 0, f' = 1 where a > 0, else 0 */
+    EK_LEAKY_RELU = 3, /* z where z > 0, else negative_slope*z, f' = 1 where a > 0, else negative_slope; which is 0 or
+                          more, so that a > 0 says what z > 0 says (Maas, Hannun and Ng 2013) */
+    EK_TANH = 4,       /* f' = 1 - a^2 */
+    EK_GELU = 5,       /* z*Phi(z), Phi the normal distribution's; f' = Phi(z) + z*phi(z). No function of a: a falls
+                          and rises (Hendrycks and Gimpel 2016, arXiv:1606.08415). f(-inf) = 0, f'(-inf) = 0 */
+    EK_GELU_TANH = 6,  /* its approximation z*(1 + tanh(u))/2, u = sqrt(2/pi)*(z + 0.044715*z^3) */
 } ek_activation;
+
+/* Whether f' is a function of a. Else backward reads z again: it makes it from x, as forward did. */
+static inline bool ek_activation_by_output(ek_activation f)
+{
+    return f != EK_GELU && f != EK_GELU_TANH;
+}
 
 /* A unit: what stands between two linear maps, in one pass over memory.
  *   z = norm(x)    a = activation(z)    y = average or maximum of a over windows of pool x pool, side by side
  * Each part may be absent: norm false, EK_IDENTITY, pool 1. H and W are multiples of pool. A maximum needs an
- * activation: backward finds it again in the a that is kept.
+ * activation: backward finds it again in the a that is kept, or in the a that it makes again from x.
  * norm is batch norm's map with the statistics at hand, per channel c:
  *   z = gamma*(x - mean)*rstd + beta
  * Backward, from dy: da = dy/pool^2 (spread over the window; of a maximum, dy at the first of the window's largest
@@ -177,7 +189,8 @@ typedef struct ek_unit {
     bool norm;
     ek_activation activation;
     int pool;
-    bool maximum; /* of the window, not its average */
+    bool maximum;         /* of the window, not its average */
+    float negative_slope; /* of EK_LEAKY_RELU */
 } ek_unit;
 
 /* A channel's numbers of a unit's norm. The mean is kept in two floats, mean + mean_low: rounding it to one would
@@ -191,11 +204,13 @@ typedef struct ek_norm_channel {
 typedef struct ek_norm_gradient {
     float mean, mean_low;
     float scale, offset, slope; /* gamma*rstd, gamma*rstd*dbeta/M, gamma*rstd*rstd*dgamma/M; 0, 0 with moving ones */
+    float shift;                /* beta: z once more, for an activation that does not go by its output */
 } ek_norm_gradient;
 
 /* A join: the sum that ends a residual, with the batch norm before and the activation behind it in one pass.
  *   z = norm(x) + shortcut(r)    y = activation(z)
- * norm as in a unit; it may be absent (norm false), and so may the activation. The shortcut takes every stride-th row
+ * norm as in a unit; it may be absent (norm false), and so may the activation, which goes by its output. The shortcut
+ * takes every stride-th row
  * and column of r [RC,RH,RW] and zeros for the channels from RC on:
  *   shortcut(r)[c,h,w] = r[c, h*stride, w*stride] for c < RC, else 0
  * H = (RH + stride - 1)/stride, likewise W; with stride 1 and RC = C r is handed on as it is. Backward, from dy and,
@@ -206,6 +221,7 @@ typedef struct ek_join {
     bool norm;
     ek_activation activation;
     int stride, rc, rh, rw;
+    float negative_slope; /* of EK_LEAKY_RELU */
 } ek_join;
 
 static inline bool ek_join_is_plain(const ek_join *j)

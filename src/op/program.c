@@ -59,7 +59,15 @@ static const char *const names[] = {
     [EK_STEP_UPDATE] = "update",
 };
 
-static const char *const activations[] = {[EK_IDENTITY] = "", [EK_SIGMOID] = ", sigmoid", [EK_RELU] = ", relu"};
+static const char *const activations[] = {
+    [EK_IDENTITY] = "",
+    [EK_SIGMOID] = ", sigmoid",
+    [EK_RELU] = ", relu",
+    [EK_LEAKY_RELU] = ", leaky relu",
+    [EK_TANH] = ", tanh",
+    [EK_GELU] = ", gelu",
+    [EK_GELU_TANH] = ", gelu by tanh",
+};
 
 void ek_program_describe(const ek_program *program, int i, char *line, size_t size)
 {

@@ -87,7 +87,24 @@ void ek_reference_conv_backward_weight(const ek_conv *g, int64_t n, const double
 
 /* ---- Activations and pooling -------------------------------------------------------------------------------- */
 
-double ek_reference_activation(ek_activation f, double z)
+/* The normal distribution up to z. */
+static double normal_below(double z)
+{
+    return 0.5 * erfc(-z * sqrt(0.5));
+}
+
+/* 2u of EK_GELU_TANH, and 2*du/dz: (1 + tanh(u))/2 = 1/(1 + exp(-2u)). */
+static double twice_u(double z)
+{
+    return 2 * sqrt(2 / acos(-1)) * (z + 0.044715 * z * z * z);
+}
+
+static double twice_du(double z)
+{
+    return 2 * sqrt(2 / acos(-1)) * (1 + 3 * 0.044715 * z * z);
+}
+
+double ek_reference_activation(ek_activation f, double negative_slope, double z)
 {
     switch (f) {
     case EK_IDENTITY:
@@ -96,22 +113,48 @@ double ek_reference_activation(ek_activation f, double z)
         return 1 / (1 + exp(-z));
     case EK_RELU:
         return z < 0 ? 0 : z;
+    case EK_LEAKY_RELU:
+        return z > 0 ? z : negative_slope * z;
+    case EK_TANH:
+        return tanh(z);
+    case EK_GELU:
+        return z == -INFINITY ? -0.0 : z * normal_below(z);
+    case EK_GELU_TANH:
+        return z == -INFINITY ? -0.0 : z / (1 + exp(-twice_u(z)));
     }
     return z;
 }
 
-double ek_reference_activation_slope(ek_activation f, double z)
+double ek_reference_activation_slope_by_output(ek_activation f, double negative_slope, double a)
 {
-    const double a = ek_reference_activation(f, z);
     switch (f) {
-    case EK_IDENTITY:
-        break;
     case EK_SIGMOID:
         return a * (1 - a);
     case EK_RELU:
-        return z > 0;
+        return a > 0;
+    case EK_LEAKY_RELU:
+        return a > 0 ? 1 : negative_slope;
+    case EK_TANH:
+        return 1 - a * a;
+    case EK_IDENTITY:
+    case EK_GELU:
+    case EK_GELU_TANH:
+        break;
     }
     return 1;
+}
+
+double ek_reference_activation_slope(ek_activation f, double negative_slope, double z)
+{
+    if (ek_activation_by_output(f))
+        return ek_reference_activation_slope_by_output(f, negative_slope,
+                                                       ek_reference_activation(f, negative_slope, z));
+    if (isinf(z))
+        return z > 0;
+    if (f == EK_GELU)
+        return normal_below(z) + z * exp(-z * z / 2) / sqrt(2 * acos(-1));
+    const double s = 1 / (1 + exp(-twice_u(z)));
+    return s + z * s * (1 - s) * twice_du(z);
 }
 
 /* A window inside the image, as rows h0..h1-1 and columns w0..w1-1 of a plane, and what its sum is divided by. */
@@ -207,14 +250,18 @@ void ek_reference_unit(const ek_unit *u, int64_t n, const ek_reference_norm *nor
     else
         memcpy(a, x, (size_t)count * sizeof *a);
     for (int64_t i = 0; i < count; i++)
-        a[i] = ek_reference_activation(u->activation, a[i]);
+        a[i] = ek_reference_activation(u->activation, (double)u->negative_slope, a[i]);
     ek_reference_pool(&pool, n, a, y);
 }
 
-/* f'(z) of an activation whose a tells it. */
-static double slope_by_output(ek_activation f, double a)
+/* z of value i of x [N,C,H,W]. */
+static double z_of(const ek_unit *u, const ek_reference_norm *norm, const double *x, int64_t i)
 {
-    return f == EK_SIGMOID ? a * (1 - a) : ek_reference_activation_slope(f, a);
+    const int64_t c = i / u->h / u->w % u->c;
+    if (!u->norm)
+        return x[i];
+    return (norm->gamma ? norm->gamma[c] : 1) * (x[i] - norm->mean[c]) * norm->rstd[c] +
+           (norm->beta ? norm->beta[c] : 0);
 }
 
 void ek_reference_unit_backward(const ek_unit *u, int64_t n, const ek_reference_norm *norm, const double *x,
@@ -223,8 +270,11 @@ void ek_reference_unit_backward(const ek_unit *u, int64_t n, const ek_reference_
     const int64_t count = n * u->c * u->h * u->w;
     const ek_pool2d pool = pool_of(u);
     ek_reference_pool_backward(&pool, n, a, dy, dx);
+    const double leak = (double)u->negative_slope;
     for (int64_t i = 0; i < count; i++)
-        dx[i] *= slope_by_output(u->activation, a[i]);
+        dx[i] *= ek_activation_by_output(u->activation)
+                     ? ek_reference_activation_slope_by_output(u->activation, leak, a[i])
+                     : ek_reference_activation_slope(u->activation, leak, z_of(u, norm, x, i));
     /* The norm's backward reads a channel's gradients whole before it writes them: dx may be dz. */
     if (u->norm)
         ek_reference_batch_norm_backward(norm->by_batch, shape_of(u, n), x, dx, norm->gamma, norm->mean, norm->rstd,

@@ -17,9 +17,11 @@ void ek_reference_conv_backward_data(const ek_conv *g, int64_t n, const double *
 void ek_reference_conv_backward_weight(const ek_conv *g, int64_t n, const double *x, const double *dy,
                                        double *dweight, double *dbias);
 
-/* a = f(z), and f'(z), which is taken as the contract says where f has none. */
-double ek_reference_activation(ek_activation f, double z);
-double ek_reference_activation_slope(ek_activation f, double z);
+/* a = f(z), and f'(z), which is taken as the contract says where f has none. negative_slope: of EK_LEAKY_RELU. */
+double ek_reference_activation(ek_activation f, double negative_slope, double z);
+double ek_reference_activation_slope(ek_activation f, double negative_slope, double z);
+/* f'(z) by a = f(z), of those that go by their output. */
+double ek_reference_activation_slope_by_output(ek_activation f, double negative_slope, double a);
 
 /* Averages or maxima. x is read by backward of maxima alone. */
 void ek_reference_pool(const ek_pool2d *g, int64_t n, const double *x, double *y);
@@ -35,7 +37,7 @@ typedef struct ek_reference_norm {
 /* x to a = activation(norm(x)), [N,C,H,W], and to y, the averages or maxima of a. norm NULL where the unit has none. */
 void ek_reference_unit(const ek_unit *u, int64_t n, const ek_reference_norm *norm, const double *x, double *a,
                        double *y);
-/* a as forward wrote it. dgamma, dbeta: [C]. x may be NULL without norm. */
+/* a as forward wrote it. dgamma, dbeta: [C]. x may be NULL without norm where the activation goes by its output. */
 void ek_reference_unit_backward(const ek_unit *u, int64_t n, const ek_reference_norm *norm, const double *x,
                                 const double *a, const double *dy, double *dx, double *dgamma, double *dbeta);
 

@@ -23,7 +23,7 @@ void ek_reference_join(const ek_join *j, int64_t n, const ek_reference_norm *nor
         const int64_t at = i % size;
         const int64_t from = source_of(j, (int)(at / plane), (int)(at % plane / j->w), (int)(at % j->w));
         const double z = from < 0 ? y[i] : y[i] + r[i / size * r_size + from];
-        y[i] = ek_reference_activation(j->activation, z);
+        y[i] = ek_reference_activation(j->activation, (double)j->negative_slope, z);
     }
 }
 
@@ -35,8 +35,7 @@ void ek_reference_join_backward(const ek_join *j, int64_t n, const double *y, co
     for (int64_t i = 0; i < n * size; i++) {
         const int64_t at = i % size;
         const int64_t to = source_of(j, (int)(at / plane), (int)(at % plane / j->w), (int)(at % j->w));
-        dz[i] = dy[i] * (j->activation == EK_SIGMOID ? y[i] * (1 - y[i])
-                                                     : ek_reference_activation_slope(j->activation, y[i]));
+        dz[i] = dy[i] * ek_reference_activation_slope_by_output(j->activation, (double)j->negative_slope, y[i]);
         if (to >= 0)
             dr[i / size * r_size + to] = dz[i];
     }

@@ -81,6 +81,15 @@ CASES = [
      "input 3 10 10; conv2d 6; relu; conv2d 6 kernel=3 padding=1 groups=6 bias=no; batchnorm; relu; conv2d 12 kernel=3 "
      "stride=2 groups=6; sigmoid; maxpool 2x3 stride=2x1 padding=1; avgpool 2 stride=1 padding=1 count_include_pad=no; "
      "flatten; linear 3"),
+    ("leaky_relu_tanh", 17, 50, 2,
+     "input 2 10 9; conv2d 6 kernel=3; batchnorm; leaky_relu; maxpool 2; conv2d 5 kernel=2; tanh; avgpool 2; "
+     "leaky_relu negative_slope=0.3; flatten; linear 7; batchnorm; tanh; linear 4"),
+    ("gelu", 18, 50, 2,
+     "input 2 10 9; conv2d 6 kernel=3; batchnorm; gelu; maxpool 2; conv2d 5 kernel=2; gelu; avgpool 2; flatten; "
+     "linear 7; batchnorm; gelu; linear 6; gelu; linear 4"),
+    ("gelu_by_tanh", 9, 31, 2,
+     "input 1 8 8; conv2d 4 kernel=3; gelu approximate=tanh; maxpool 2; conv2d 5 kernel=2; batchnorm; "
+     "gelu approximate=tanh; avgpool 2; flatten; linear 3"),
 ]
 
 
@@ -176,8 +185,12 @@ def build(text):
                                  pair(options, "padding", 0))
         elif kind == "globalavgpool":
             layer = nn.AdaptiveAvgPool2d(1)
+        elif kind == "leaky_relu":
+            layer = nn.LeakyReLU(float(options.get("negative_slope", 0.01)))
+        elif kind == "gelu":
+            layer = nn.GELU(options.get("approximate", "none"))
         else:
-            layer = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "flatten": nn.Flatten}[kind]()
+            layer = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "flatten": nn.Flatten}[kind]()
         with torch.no_grad():
             x = layer.eval()(x)
         layers.append(layer)

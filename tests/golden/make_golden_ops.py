@@ -123,6 +123,21 @@ def relu(case, x):
     differentiate(case, torch.relu, None, x=x)
 
 
+def leaky_relu(case, x, negative_slope):
+    cases[case] = f"leaky_relu negative_slope={negative_slope}"
+    differentiate(case, lambda x: functional.leaky_relu(x, negative_slope), None, x=x)
+
+
+def tanh(case, x):
+    cases[case] = "tanh"
+    differentiate(case, torch.tanh, None, x=x)
+
+
+def gelu(case, x, approximate):
+    cases[case] = f"gelu tanh={int(approximate == 'tanh')}"
+    differentiate(case, lambda x: functional.gelu(x, approximate=approximate), None, x=x)
+
+
 def max_pool(case, n, c, h, w, kernel, stride, padding=0, levels=None):
     """Of whole numbers of so many levels, so that maxima tie, or of normal ones."""
     cases[case] = f"max_pool kernel={kernel} stride={stride} padding={padding}"
@@ -255,6 +270,20 @@ def main():
     avg_pool_pairs("pool_padded", 5, 3, 7, 6, (3, 3), (2, 2), (1, 1), True)
     avg_pool_pairs("pool_padded_inside", 4, 2, 7, 6, (3, 2), (1, 2), (1, 1), False)
     avg_pool_pairs("pool_oblong", 3, 2, 8, 9, (2, 4), (2, 3), (0, 2), True)
+
+    near = torch.cat([3 * normal(100), torch.tensor([
+        0.0, -0.0, 1e-40, -1e-40, 1e-8, -1e-8, 0.625, -0.7517916, 5.5, -5.5, 9.0, -9.0, 13.3, -13.3, 14.5, -14.5, 17.0,
+        -17.0])])
+    far = torch.tensor([30.0, -30.0, 88.0, -88.0, 89.0, -89.0, 104.0, -104.0, 1e4, -1e4, 1e6, -1e6])
+    leaky_relu("leaky_relu", near, float(numpy.float32(0.01)))
+    leaky_relu("leaky_relu_zero", near, 0.0)
+    leaky_relu("leaky_relu_two", far, 2.0)
+    tanh("tanh", near)
+    tanh("tanh_far", far)
+    gelu("gelu", near, "none")
+    gelu("gelu_far", far, "none")
+    gelu("gelu_tanh", near, "tanh")
+    gelu("gelu_tanh_far", far, "tanh")
 
     golden_file.write("ops.safetensors", tensors, cases)
     print(f"{len(cases)} cases, {len(tensors)} tensors")

@@ -21,7 +21,18 @@ typedef struct unit_data {
     double *a, *y, *a_bound, *y_bound;
 } unit_data;
 
-static const char *const activations[] = {[EK_IDENTITY] = "", [EK_SIGMOID] = ", sigmoid", [EK_RELU] = ", relu"};
+static const char *const activations[] = {[EK_IDENTITY] = "",
+                                          [EK_SIGMOID] = ", sigmoid",
+                                          [EK_RELU] = ", relu",
+                                          [EK_LEAKY_RELU] = ", leaky relu",
+                                          [EK_TANH] = ", tanh",
+                                          [EK_GELU] = ", gelu",
+                                          [EK_GELU_TANH] = ", gelu by tanh"};
+
+static bool computes(ek_activation f)
+{
+    return f != EK_IDENTITY && f != EK_RELU;
+}
 
 static ek_pool2d pool_of(const ek_unit *u)
 {
@@ -73,6 +84,9 @@ static void set_forward(unit_data *d)
         d->a_bound[i] = z_bound;
         if (d->u.activation == EK_SIGMOID)
             d->a_bound[i] = z_bound * d->a[i] * (1 - d->a[i]) + 4 * ulp * d->a[i] + 1e-37;
+        else if (computes(d->u.activation)) /* no slope is beyond 1.13; z of a gelu by tanh errs in an exponent */
+            d->a_bound[i] =
+                1.13 * z_bound + (d->u.activation == EK_GELU_TANH ? 120 : 7) * ulp * fabs(d->a[i]) + 1e-35;
     }
     /* A maximum errs by what the worst of its window does. */
     double *size = doubles(all_out);
@@ -80,7 +94,7 @@ static void set_forward(unit_data *d)
     ek_reference_pool(&pool, d->live, magnitudes(d->a, all), size);
     for (size_t i = 0; i < all_out && !d->u.maximum; i++)
         d->y_bound[i] += sum_error(d->u.pool * d->u.pool) * size[i];
-    if (d->u.activation != EK_SIGMOID && !d->u.norm)
+    if (!computes(d->u.activation) && !d->u.norm)
         for (size_t i = 0; i < all; i++)
             d->a_bound[i] = 0;
 }
@@ -109,14 +123,18 @@ static void check_unit_backward(const ek_kernels *set, const unit_data *d, const
     const double m = (double)d->live * (double)d->plane;
     const ek_pool2d pool = pool_of(u);
     const double *a = samples_of(activated, d->in, d->live);
-    const float *kept = u->activation == EK_IDENTITY ? NULL : activated;
+    const bool by_output = ek_activation_by_output(u->activation);
+    const float *kept = u->activation == EK_IDENTITY || !by_output ? NULL : activated;
     double *want = doubles(all), *dgamma = doubles(c), *dbeta = doubles(c), *dz = doubles(all);
     const ek_reference_norm norm = {d->mean, d->rstd, d->gamma, d->beta, d->by_batch};
     ek_reference_unit_backward(u, d->live, &norm, d->xs, a, d->dys, want, dgamma, dbeta);
     /* Magnitudes: of dz, whose factor a*(1 - a) errs by units of a; then of the sums. */
     ek_reference_pool_backward(&pool, d->live, a, magnitudes(d->dys, (size_t)d->live * d->out), dz);
     for (size_t i = 0; i < all && u->activation != EK_IDENTITY; i++)
-        dz[i] *= u->activation == EK_SIGMOID ? a[i] : a[i] > 0;
+        dz[i] *= u->activation == EK_SIGMOID             ? a[i]
+                 : u->activation == EK_RELU              ? a[i] > 0
+                 : computes(u->activation) && !by_output ? 8 /* z's error, times a slope's slope */
+                                                         : 1;
     double *got = doubles(2 * c), *sums_want = doubles(2 * c), *bound = doubles(2 * c), *dx_bound = doubles(all);
     ek_norm_gradient *g = guarded(c, sizeof *g);
     if (u->norm) {
@@ -130,6 +148,7 @@ static void check_unit_backward(const ek_kernels *set, const unit_data *d, const
             g[i] = (ek_norm_gradient){.mean = d->norm[i].mean,
                                       .mean_low = d->norm[i].mean_low,
                                       .scale = d->norm[i].scale,
+                                      .shift = d->norm[i].shift,
                                       .offset = d->by_batch ? (float)(d->gamma[i] * d->rstd[i] * dbeta[i] / m) : 0.0f,
                                       .slope = d->by_batch ? (float)slope : 0.0f};
             sums_want[i] = dbeta[i];
@@ -142,7 +161,7 @@ static void check_unit_backward(const ek_kernels *set, const unit_data *d, const
         }
         compare(set->name, "sums of dz", c, got, sums_want, bound);
         /* One window in all: dz is constant, and the sum of x - mean nothing but rounding. */
-        if (u->activation == EK_SIGMOID ? m > 1 : d->out * (size_t)d->live > c)
+        if (computes(u->activation) ? m > 1 : d->out * (size_t)d->live > c)
             compare(set->name, "sums of dz*x", c, got + c, sums_want + c, bound + c);
     }
     for (size_t i = 0; i < all; i++) {
@@ -153,7 +172,7 @@ static void check_unit_backward(const ek_kernels *set, const unit_data *d, const
                           (fabs((double)g[channel].scale) * dz[i] + fabs((double)g[channel].offset) +
                            fabs((double)g[channel].slope * (d->xs[i] - d->mean[channel])));
     }
-    const float *x = u->norm ? d->x : NULL;
+    const float *x = u->norm || !by_output ? d->x : NULL;
     set->blocked.unit_backward(u, u->norm ? g : NULL, x, kept, d->dy, d->live, dx);
     if (m > 1 || !u->norm || !d->by_batch)
         compare_block(set->name, "dx", d->in, d->live, dx, want, dx_bound);
@@ -169,11 +188,11 @@ static void check_unit_backward(const ek_kernels *set, const unit_data *d, const
         memcpy(place, d->dy, bytes);
         set->blocked.unit_backward(u, u->norm ? g : NULL, x, kept, place, d->live, place);
         compare_bits(set->name, "dx in the place of dy", bytes, place, dx);
-        if (x) {
-            memcpy(place, x, bytes);
-            set->blocked.unit_backward(u, g, place, kept, d->dy, d->live, place);
-            compare_bits(set->name, "dx in the place of x", bytes, place, dx);
-        }
+    }
+    if (x) {
+        memcpy(place, x, bytes);
+        set->blocked.unit_backward(u, u->norm ? g : NULL, place, kept, d->dy, d->live, place);
+        compare_bits(set->name, "dx in the place of x", bytes, place, dx);
     }
 }
 
@@ -218,7 +237,8 @@ static ek_unit random_unit(bool norm, ek_activation activation, int pool, bool m
                      .norm = norm,
                      .activation = activation,
                      .pool = pool,
-                     .maximum = maximum};
+                     .maximum = maximum,
+                     .negative_slope = 0.3f};
 }
 
 static void check_units_of(bool norm, ek_activation activation, bool maximum)
@@ -242,7 +262,8 @@ static void check_units_of(bool norm, ek_activation activation, bool maximum)
 
 static void check_units(void)
 {
-    static const ek_activation all[] = {EK_IDENTITY, EK_SIGMOID, EK_RELU};
+    static const ek_activation all[] = {EK_IDENTITY, EK_SIGMOID, EK_RELU,     EK_LEAKY_RELU,
+                                        EK_TANH,     EK_GELU,    EK_GELU_TANH};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         for (int norm = 0; norm < 2; norm++) {
             check_units_of(norm, all[i], false);

@@ -58,7 +58,9 @@ static void set_forward(join_data *d)
         const size_t c = i / d->plane % (size_t)d->j.c;
         const double added = d->j.norm ? fabs(normed[i] - d->beta[c]) + fabs(d->beta[c]) : 0;
         const double bound = ulp * (3 * added + fabs(z[i]) + 1e-30);
-        d->y_bound[i] = d->j.activation == EK_SIGMOID ? bound * d->y[i] * (1 - d->y[i]) + 4 * ulp * d->y[i] : bound;
+        d->y_bound[i] = d->j.activation == EK_SIGMOID ? bound * d->y[i] * (1 - d->y[i]) + 4 * ulp * d->y[i]
+                        : d->j.activation == EK_TANH  ? bound + 3 * ulp * fabs(d->y[i])
+                                                      : bound;
     }
 }
 
@@ -95,6 +97,8 @@ static void check_sums(const ek_kernels *set, const join_data *d, const float *y
     const double *ys = samples_of(y, d->size, d->live);
     for (size_t i = 0; i < all && d->j.activation == EK_SIGMOID; i++) /* y*(1 - y) where y is near 1 */
         bound[i] += ulp * fabs(dy[i]) * ys[i] * ys[i];
+    for (size_t i = 0; i < all && d->j.activation == EK_TANH; i++) /* 1 - y*y, likewise */
+        bound[i] += ulp * fabs(dy[i]);
     const float *more = two ? d->more : NULL, *reads_y = d->j.activation == EK_IDENTITY ? NULL : y;
     const ek_norm_gradient *norm = d->j.norm ? d->gradient : NULL;
     const float *x = d->j.norm ? d->x : NULL;
@@ -144,9 +148,11 @@ static void check_join(ek_join j, int live, float offset)
 {
     check_case("join %dx%dx%d%s%s, shortcut %dx%dx%d by %d, %d live, x around %g", j.c, j.h, j.w,
                j.norm ? ", norm" : "",
-               j.activation == EK_SIGMOID ? ", sigmoid"
-               : j.activation == EK_RELU  ? ", relu"
-                                          : "",
+               j.activation == EK_SIGMOID      ? ", sigmoid"
+               : j.activation == EK_RELU       ? ", relu"
+               : j.activation == EK_LEAKY_RELU ? ", leaky relu"
+               : j.activation == EK_TANH       ? ", tanh"
+                                               : "",
                j.rc, j.rh, j.rw, j.stride, live, (double)offset);
     const join_data d = new_join(j, live, offset);
     const outputs y = new_outputs(d.size * LANES, sizeof(float)), dz = new_outputs(d.size * LANES, sizeof(float));
@@ -184,7 +190,8 @@ static ek_join random_join(bool norm, ek_activation activation, bool plain)
                  .rc = random_int(1, 9),
                  .rh = random_int(1, 13),
                  .rw = random_int(1, 9),
-                 .stride = plain ? 1 : random_int(1, 3)};
+                 .stride = plain ? 1 : random_int(1, 3),
+                 .negative_slope = 0.3f};
     j.c = plain ? j.rc : j.rc + random_int(0, 9);
     j.h = (j.rh + j.stride - 1) / j.stride;
     j.w = (j.rw + j.stride - 1) / j.stride;
@@ -193,7 +200,7 @@ static ek_join random_join(bool norm, ek_activation activation, bool plain)
 
 static void check_joins(void)
 {
-    static const ek_activation activations[] = {EK_IDENTITY, EK_SIGMOID, EK_RELU};
+    static const ek_activation activations[] = {EK_IDENTITY, EK_SIGMOID, EK_RELU, EK_LEAKY_RELU, EK_TANH};
     for (size_t f = 0; f < sizeof activations / sizeof *activations; f++)
         for (int norm = 0; norm < 2; norm++) {
             char name[80];
@@ -202,8 +209,8 @@ static void check_joins(void)
             for (int live = 1; live <= 16; live++)
                 for (int plain = 0; plain < 2; plain++)
                     check_join(random_join(norm, activations[f], plain), live, live % 5 || !norm ? 0 : 1e4f);
-            check_join((ek_join){16, 32, 32, norm, activations[f], 1, 16, 32, 32}, 16, 0);
-            check_join((ek_join){32, 16, 16, norm, activations[f], 2, 16, 32, 32}, 16, 0);
+            check_join((ek_join){16, 32, 32, norm, activations[f], 1, 16, 32, 32, 0.2f}, 16, 0);
+            check_join((ek_join){32, 16, 16, norm, activations[f], 2, 16, 32, 32, 0.2f}, 16, 0);
             check_group_end();
         }
 }

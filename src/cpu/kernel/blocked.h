@@ -52,10 +52,12 @@ typedef struct ek_blocked_kernels {
     /* x to y, which may be x when pool is 1; `activated` takes a, what backward needs of the activation, unless NULL.
      * norm: [C], NULL without. */
     void (*unit_forward)(const ek_unit *u, const ek_norm_channel *norm, const float *x, float *activated, float *y);
-    /* The sums behind dgamma and dbeta, over the first `live` samples: sums [C]. */
+    /* The sums behind dgamma and dbeta, over the first `live` samples: sums [C]. `activated` as forward wrote it; NULL
+     * without an activation and where that does not go by its output, which then reads x. */
     void (*unit_sums)(const ek_unit *u, const ek_norm_gradient *norm, const float *x, const float *activated,
                       const float *dy, int live, ek_norm_sums *sums);
-    /* dx; may be `activated` or, when pool is 1, dy or x. x may be NULL without norm. Dead lanes get 0. */
+    /* dx; may be `activated`, or x, or when pool is 1 dy. x may be NULL without norm where the activation goes by its
+     * output. Dead lanes get 0. */
     void (*unit_backward)(const ek_unit *u, const ek_norm_gradient *norm, const float *x, const float *activated,
                           const float *dy, int live, float *dx);
 

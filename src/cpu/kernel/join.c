@@ -8,13 +8,17 @@
 #include "cpu/kernel/name.h"
 #include "cpu/kernel/simd.h"
 
-/* Calls PASS with each activation as a constant. */
+/* Calls PASS with each activation that goes by its output as a constant. */
 #define FOR_ACTIVATIONS(PASS, activation)                                                                            \
     do {                                                                                                             \
         if ((activation) == EK_SIGMOID)                                                                              \
             PASS(EK_SIGMOID);                                                                                        \
         else if ((activation) == EK_RELU)                                                                            \
             PASS(EK_RELU);                                                                                           \
+        else if ((activation) == EK_LEAKY_RELU)                                                                      \
+            PASS(EK_LEAKY_RELU);                                                                                     \
+        else if ((activation) == EK_TANH)                                                                            \
+            PASS(EK_TANH);                                                                                           \
         else                                                                                                         \
             PASS(EK_IDENTITY);                                                                                       \
     } while (0)
@@ -44,7 +48,7 @@ EK_INLINE void forward_plane(const bool norm, const ek_activation activation, co
                 z = ek_add(z, ek_load(in));
                 in += r_column;
             }
-            ek_store(y, ek_activate(activation, z));
+            ek_store(y, ek_activate(activation, j->negative_slope, z));
         }
     }
 }
@@ -99,7 +103,7 @@ EK_INLINE void sums_plane(const bool norm, const ek_activation activation, const
             if (two)
                 d = ek_add(d, ek_load(more + at));
             if (activation != EK_IDENTITY)
-                d = ek_activation_gradient(activation, ek_load(y + at), d);
+                d = ek_activation_gradient(activation, j->negative_slope, ek_load(y + at), d);
             if (norm) {
                 row = ek_add(row, d);
                 row_x = ek_fma(d, ek_sub(ek_sub(ek_load(x + at), mean), mean_low), row_x);

@@ -403,9 +403,22 @@ EK_INLINE float ek_sum_plane(const float *rows, size_t count)
     return ek_sum(ek_add(even, odd));
 }
 
+/* exp(r)*2^n, r = sign*s with |r| <= ln2/2, t holding n as ek_ldexp takes it: the minimax polynomial of degree 6 in
+ * powers of s (relative error below 2^-27). */
+EK_INLINE ek_v16 ek_exp_reduced(const float sign, ek_v16 s, ek_v16 t)
+{
+    ek_v16 p = ek_set(0x1.6a2434p-10f);
+    p = ek_fma(p, s, ek_set(sign * 0x1.1239e2p-7f));
+    p = ek_fma(p, s, ek_set(0x1.5558f2p-5f));
+    p = ek_fma(p, s, ek_set(sign * 0x1.555492p-3f));
+    p = ek_fma(p, s, ek_set(0x1.fffffcp-2f));
+    p = ek_fma(p, s, ek_set(sign));
+    p = ek_fma(p, s, ek_set(1.0f));
+    return ek_ldexp(p, t);
+}
+
 /* exp(sign*x), sign 1 or -1, to 1.1 ulp for sign*x in [-87.3, 88.3], and the value at the nearer end beyond it; NaN
- * stays NaN. sign*x = n*ln2 + r with |r| <= ln2/2; exp(r) by its minimax polynomial of degree 6 (relative error below
- * 2^-27), in powers of s = sign*r. */
+ * stays NaN. sign*x = n*ln2 + r with |r| <= ln2/2. */
 EK_INLINE ek_v16 ek_exp_signed(const float sign, ek_v16 x)
 {
     const ek_v16 magic = ek_set(12582912.0f); /* 1.5*2^23: adding it rounds to an integer in the low bits */
@@ -416,14 +429,7 @@ EK_INLINE ek_v16 ek_exp_signed(const float sign, ek_v16 x)
     /* ln2 in two parts, the first short enough for n times it. */
     ek_v16 s = ek_fma(n, ek_set(-sign * 0x1.62e4p-1f), x);
     s = ek_fma(n, ek_set(-sign * 0x1.7f7d1cp-20f), s);
-    ek_v16 p = ek_set(0x1.6a2434p-10f);
-    p = ek_fma(p, s, ek_set(sign * 0x1.1239e2p-7f));
-    p = ek_fma(p, s, ek_set(0x1.5558f2p-5f));
-    p = ek_fma(p, s, ek_set(sign * 0x1.555492p-3f));
-    p = ek_fma(p, s, ek_set(0x1.fffffcp-2f));
-    p = ek_fma(p, s, ek_set(sign));
-    p = ek_fma(p, s, ek_set(1.0f));
-    return ek_ldexp(p, t);
+    return ek_exp_reduced(sign, s, t);
 }
 
 EK_INLINE ek_v16 ek_exp(ek_v16 x)

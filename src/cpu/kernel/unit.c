@@ -25,6 +25,7 @@ typedef struct shape {
     ek_activation activation;
     int pool;
     bool maximum;
+    float negative_slope;
 } shape;
 
 EK_INLINE size_t place(const ek_unit *u, int h, int w)
@@ -33,17 +34,18 @@ EK_INLINE size_t place(const ek_unit *u, int h, int w)
 }
 
 /* Calls PASS(shape) with constants for the windows that are common, and with the unit's own numbers for others; then
- * the same for every activation. */
+ * the same for the activations that are common. The rest share two instances, which look up the activation for each
+ * sixteen values: beside what these compute it does not count. */
 #define FOR_POOLS(PASS, u, f)                                                                                        \
     do {                                                                                                             \
         if ((u)->pool == 1)                                                                                          \
-            PASS(((shape){f, 1, false}));                                                                            \
+            PASS(((shape){f, 1, false, 0}));                                                                         \
         else if ((u)->pool == 2 && !(u)->maximum)                                                                    \
-            PASS(((shape){f, 2, false}));                                                                            \
+            PASS(((shape){f, 2, false, 0}));                                                                         \
         else if ((u)->pool == 2)                                                                                     \
-            PASS(((shape){f, 2, true}));                                                                             \
+            PASS(((shape){f, 2, true, 0}));                                                                          \
         else                                                                                                         \
-            PASS(((shape){f, (u)->pool, (u)->maximum}));                                                             \
+            PASS(((shape){f, (u)->pool, (u)->maximum, 0}));                                                          \
     } while (0)
 #define FOR_SHAPES(PASS, u)                                                                                          \
     do {                                                                                                             \
@@ -51,8 +53,12 @@ EK_INLINE size_t place(const ek_unit *u, int h, int w)
             FOR_POOLS(PASS, u, EK_SIGMOID);                                                                          \
         else if ((u)->activation == EK_RELU)                                                                         \
             FOR_POOLS(PASS, u, EK_RELU);                                                                             \
-        else                                                                                                         \
+        else if ((u)->activation == EK_IDENTITY)                                                                     \
             FOR_POOLS(PASS, u, EK_IDENTITY);                                                                         \
+        else if ((u)->pool == 1)                                                                                     \
+            PASS(((shape){(u)->activation, 1, false, (u)->negative_slope}));                                         \
+        else                                                                                                         \
+            PASS(((shape){(u)->activation, (u)->pool, (u)->maximum, (u)->negative_slope}));                          \
     } while (0)
 
 /* ---- Forward ---- */
@@ -73,7 +79,7 @@ EK_INLINE void forward_plane(const bool norm, const shape s, const ek_unit *u, c
                     ek_v16 z = ek_load(x + at);
                     if (norm)
                         z = ek_fma(centred(z, c.mean, c.mean_low), c.scale, c.shift);
-                    const ek_v16 a = ek_activate(s.activation, z);
+                    const ek_v16 a = ek_activate(s.activation, s.negative_slope, z);
                     if (activated)
                         ek_store(activated + at, a);
                     pooled = i + j == 0 ? a : s.maximum ? ek_larger(a, pooled) : ek_add(pooled, a);
@@ -114,19 +120,49 @@ EK_INLINE void fetch_ahead(const float *x, size_t at, const int pool, int w)
     __builtin_prefetch(x + at + (size_t)pool * (size_t)w * EK_LANES);
 }
 
+/* Where backward has the activation from: the plane that forward kept of it or, where it does not go by its output,
+ * the plane of x again, with a norm through `norm`. */
+typedef struct source {
+    const float *x, *activated;
+    bool norm;
+    channel c;
+} source;
+
+EK_INLINE source source_of(const bool norm, const ek_norm_gradient *n, const float *x, const float *activated)
+{
+    source from = {x, activated, norm, {ek_zero(), ek_zero(), ek_zero(), ek_zero()}};
+    if (norm)
+        from.c = (channel){ek_set(n->mean), ek_set(n->mean_low), ek_set(n->scale), ek_set(n->shift)};
+    return from;
+}
+
+/* What ek_activation_gradient goes by: a, or z. */
+EK_INLINE ek_v16 known_at(const shape s, const source *from, size_t at)
+{
+    if (ek_activation_by_output(s.activation))
+        return ek_load(from->activated + at);
+    const ek_v16 x = ek_load(from->x + at);
+    return from->norm ? ek_fma(centred(x, from->c.mean, from->c.mean_low), from->c.scale, from->c.shift) : x;
+}
+
+EK_INLINE ek_v16 activated_of(const shape s, ek_v16 known)
+{
+    return ek_activation_by_output(s.activation) ? known : ek_activate(s.activation, s.negative_slope, known);
+}
+
 /* What backward knows of one window: da, the share of each position in an average, or what is left of dy for the
  * positions of a maximum that are still to come. */
 typedef struct window {
     ek_v16 da, maximum;
 } window;
 
-EK_INLINE window window_of(const shape s, const ek_unit *u, int p, int q, const float *activated, const float *dy)
+EK_INLINE window window_of(const shape s, const ek_unit *u, int p, int q, const source *from, const float *dy)
 {
     window at = {ek_load(dy), ek_zero()};
     if (s.maximum) {
         for (int i = 0; i < s.pool; i++)
             for (int j = 0; j < s.pool; j++) {
-                const ek_v16 a = ek_load(activated + place(u, p + i, q + j));
+                const ek_v16 a = activated_of(s, known_at(s, from, place(u, p + i, q + j)));
                 at.maximum = i + j == 0 ? a : ek_larger(a, at.maximum);
             }
     } else if (s.pool > 1) {
@@ -136,12 +172,13 @@ EK_INLINE window window_of(const shape s, const ek_unit *u, int p, int q, const 
 }
 
 /* dz of the window's next position, in row order. */
-EK_INLINE ek_v16 dz_at(const shape s, const float *activated, size_t at, window *in)
+EK_INLINE ek_v16 dz_at(const shape s, const source *from, size_t at, window *in)
 {
     if (s.activation == EK_IDENTITY)
         return in->da;
-    const ek_v16 a = ek_load(activated + at);
-    return ek_activation_gradient(s.activation, a, s.maximum ? ek_take_at_maximum(in->maximum, a, &in->da) : in->da);
+    const ek_v16 known = known_at(s, from, at);
+    const ek_v16 da = s.maximum ? ek_take_at_maximum(in->maximum, activated_of(s, known), &in->da) : in->da;
+    return ek_activation_gradient(s.activation, s.negative_slope, known, da);
 }
 
 /* The sum of the live lanes in double. */
@@ -160,21 +197,22 @@ static double sum_live(ek_v16 x, int live)
 EK_INLINE void sums_plane(const shape s, const ek_unit *u, const ek_norm_gradient *n, const float *x,
                           const float *activated, const float *dy, int live, ek_norm_sums *sums)
 {
-    const ek_v16 mean = ek_set(n->mean), mean_low = ek_set(n->mean_low);
+    const source from = source_of(true, n, x, activated);
+    const bool keeps = s.activation != EK_IDENTITY && ek_activation_by_output(s.activation);
     ek_v16 total = ek_zero(), total_x = ek_zero();
     for (int p = 0; p < u->h; p += s.pool) {
         ek_v16 row = ek_zero(), row_x = ek_zero();
         for (int q = 0; q < u->w; q += s.pool, dy += EK_LANES) {
-            window in = window_of(s, u, p, q, activated, dy);
+            window in = window_of(s, u, p, q, &from, dy);
             for (int i = 0; i < s.pool; i++) {
                 for (int j = 0; j < s.pool; j++) {
                     const size_t at = place(u, p + i, q + j);
                     fetch_ahead(x, at, s.pool, u->w);
-                    if (s.activation != EK_IDENTITY)
+                    if (keeps)
                         fetch_ahead(activated, at, s.pool, u->w);
-                    const ek_v16 dz = dz_at(s, activated, at, &in);
+                    const ek_v16 dz = dz_at(s, &from, at, &in);
                     row = ek_add(row, dz);
-                    row_x = ek_fma(dz, centred(ek_load(x + at), mean, mean_low), row_x);
+                    row_x = ek_fma(dz, centred(ek_load(x + at), from.c.mean, from.c.mean_low), row_x);
                 }
             }
         }
@@ -200,27 +238,27 @@ static void unit_sums(const ek_unit *u, const ek_norm_gradient *norm, const floa
 EK_INLINE void backward_plane(const bool norm, const shape s, const ek_unit *u, const ek_norm_gradient *n,
                               const float *x, const float *activated, const float *dy, ek_v16 alive, float *dx)
 {
-    ek_v16 mean = ek_zero(), mean_low = ek_zero(), scale = ek_zero(), offset = ek_zero(), slope = ek_zero();
+    const source from = source_of(norm, n, x, activated);
+    const bool keeps = s.activation != EK_IDENTITY && ek_activation_by_output(s.activation);
+    ek_v16 scale = ek_zero(), offset = ek_zero(), slope = ek_zero();
     if (norm) {
-        mean = ek_set(n->mean);
-        mean_low = ek_set(n->mean_low);
         scale = ek_mul(ek_set(n->scale), alive);
         offset = ek_mul(ek_set(n->offset), alive);
         slope = ek_mul(ek_set(n->slope), alive);
     }
     for (int p = 0; p < u->h; p += s.pool) {
         for (int q = 0; q < u->w; q += s.pool, dy += EK_LANES) {
-            window in = window_of(s, u, p, q, activated, dy);
+            window in = window_of(s, u, p, q, &from, dy);
             for (int i = 0; i < s.pool; i++) {
                 for (int j = 0; j < s.pool; j++) {
                     const size_t at = place(u, p + i, q + j);
                     if (norm)
                         fetch_ahead(x, at, s.pool, u->w);
-                    if (s.activation != EK_IDENTITY)
+                    if (keeps)
                         fetch_ahead(activated, at, s.pool, u->w);
-                    ek_v16 d = dz_at(s, activated, at, &in);
+                    ek_v16 d = dz_at(s, &from, at, &in);
                     if (norm)
-                        d = ek_fnma(slope, centred(ek_load(x + at), mean, mean_low),
+                        d = ek_fnma(slope, centred(ek_load(x + at), from.c.mean, from.c.mean_low),
                                     ek_sub(ek_mul(scale, d), offset));
                     ek_store(dx + at, d);
                 }
