@@ -67,10 +67,16 @@ static inline bool ek_winograd_fits(const ek_conv *g)
            g->padding_w <= 2;
 }
 
-/* Floats of its rearranged weights: 16 in place of 9. */
+/* Floats of its rearranged weights, 16 in place of 9, and of one of the 16 points: a cache line more than there is,
+ * since a pair's points would often all fall into one set of the cache. */
+static inline size_t ek_winograd_point(const ek_conv *g)
+{
+    return (size_t)g->k * (size_t)g->c + EK_LANES;
+}
+
 static inline size_t ek_winograd_packed(const ek_conv *g)
 {
-    return (size_t)16 * (size_t)g->k * (size_t)g->c;
+    return 16 * ek_winograd_point(g);
 }
 
 /* A plane's tiles of 2x2, row by row, and the groups of three in which they are computed. */
@@ -85,15 +91,18 @@ static inline int ek_winograd_groups(int rows, int columns)
     return (ek_winograd_tiles(rows, columns) + EK_WINOGRAD_GROUP - 1) / EK_WINOGRAD_GROUP;
 }
 
-/* Tiles of 2x2 outputs whose weight gradient is summed at once, at most: as many as make 512 KB of transformed rows,
- * but at least 16, since a sum over lanes follows each. It fixes the order of sums and so depends on the shape alone.
- */
-enum { EK_WINOGRAD_BAND = 64 };
-static inline int ek_winograd_band(const ek_conv *g)
+/* Tiles of 2x2 outputs whose weight gradient is summed at once, at most: rows by columns of them, part of a row or some
+ * whole ones. It fixes the order of sums and so depends on the plane alone. */
+enum { EK_WINOGRAD_BAND = 8 };
+typedef struct ek_winograd_band {
+    int rows, columns;
+} ek_winograd_band;
+
+static inline ek_winograd_band ek_winograd_band_of(const ek_conv *g)
 {
-    const int tiles = ek_winograd_tiles(g->p, g->q), fitting = 2048 / (g->c + g->k);
-    const int most = fitting < 16 ? 16 : fitting > EK_WINOGRAD_BAND ? EK_WINOGRAD_BAND : fitting;
-    return tiles < most ? tiles : most;
+    const int across = (g->q + 1) / 2, down = (g->p + 1) / 2, most = EK_WINOGRAD_BAND;
+    const int pieces = (across + most - 1) / most, rows = across > most ? 1 : most / across;
+    return (ek_winograd_band){rows < down ? rows : down, (across + pieces - 1) / pieces};
 }
 
 /* Floats of working memory that one thread needs for it, and for fewer channels: forward and backward to data a group
@@ -104,12 +113,16 @@ static inline size_t ek_winograd_map_scratch(const ek_conv *g)
     return 16 * ((most + 16) * EK_WINOGRAD_GROUP + 2) * EK_LANES;
 }
 
-/* The same for dweight too: four points of a band, and sums of all 16. */
+/* The same for dweight too: sums of all 16 points; of a band what they are of, dy's for all channels and x's for
+ * sixteen; and what those come from. */
 static inline size_t ek_winograd_scratch(const ek_conv *g)
 {
-    const size_t c = (size_t)g->c, k = (size_t)g->k, map = ek_winograd_map_scratch(g);
-    const size_t band = (c + k) * 16 > 2048 ? (c + k) * 16 : 2048;
-    const size_t weight = 16 * c * k + 4 * (band + 2) * EK_LANES;
+    const ek_winograd_band band = ek_winograd_band_of(g);
+    const size_t k = (size_t)g->k, c = ((size_t)g->c + EK_LANES - 1) / EK_LANES * EK_LANES;
+    const size_t rows = (size_t)band.rows, columns = (size_t)band.columns, tiles = rows * columns;
+    const size_t points = 16 * ((k + EK_LANES) * tiles + 2) * EK_LANES;
+    const size_t region = (2 * rows + 2) * (2 * columns + 2) * EK_LANES * EK_LANES;
+    const size_t weight = 16 * c * k + points + region, map = ek_winograd_map_scratch(g);
     return map > weight ? map : weight;
 }
 
@@ -139,6 +152,42 @@ static inline bool ek_conv_fast(const ek_conv *g)
     return taps * pairs > 1.1 * tiles * (16 * pairs + 100 * ((double)g->c + g->k));
 }
 
+/* Rows of the output whose weight gradient is taken at once, where sixteen input channels stand in the lanes: some 48
+ * positions. */
+static inline int ek_channels_band(const ek_conv *g)
+{
+    return g->q < 48 ? 48 / g->q : 1;
+}
+
+/* Floats of working memory that one thread needs for it: sums of sixteen input channels, and what the band's rows read
+ * of them. */
+static inline size_t ek_channels_scratch(const ek_conv *g)
+{
+    const int band = ek_channels_band(g) < g->p ? ek_channels_band(g) : g->p;
+    const int64_t rows = (int64_t)(band - 1) * g->stride_h + (int64_t)(g->r - 1) * g->dilation_h + 1;
+    const size_t read = (size_t)(rows < g->h ? rows : g->h) * (size_t)g->w * EK_LANES;
+    return ((size_t)g->k * (size_t)g->r * (size_t)g->s + read) * EK_LANES;
+}
+
+/* How a weight gradient is computed: with samples in the lanes, whose sums are added up once; with sixteen input
+ * channels in the lanes, which takes no such sums but computes the channels that are missing to sixteens; or so by
+ * Winograd's algorithm. Between the first two, by what a weight takes (in half cycles of AVX2 on a plane of so many
+ * positions, measured). Likewise a matter of the shape alone. */
+typedef enum ek_weight_way {
+    EK_WEIGHT_BY_SAMPLES,
+    EK_WEIGHT_BY_CHANNELS,
+    EK_WEIGHT_BY_WINOGRAD,
+} ek_weight_way;
+
+static inline ek_weight_way ek_weight_way_of(const ek_conv *g)
+{
+    if (ek_conv_fast(g))
+        return EK_WEIGHT_BY_WINOGRAD;
+    const double whole = (double)((g->c + EK_LANES - 1) / EK_LANES * EK_LANES), positions = (double)g->p * g->q;
+    return g->groups == 1 && whole * (4 + 2 * positions) < g->c * (28 + 2.3 * positions) ? EK_WEIGHT_BY_CHANNELS
+                                                                                         : EK_WEIGHT_BY_SAMPLES;
+}
+
 /* Floats of a convolution's rearranged weights, and of the working memory that one thread needs for it: forward
  * alone, or backward too. */
 static inline size_t ek_conv_packed(const ek_conv *g)
@@ -150,7 +199,9 @@ static inline size_t ek_conv_work(const ek_conv *g, bool backward)
 {
     if (ek_conv_fast(g))
         return backward ? ek_winograd_scratch(g) : ek_winograd_map_scratch(g);
-    return backward ? ek_conv_scratch(g) : 0;
+    if (!backward)
+        return 0;
+    return ek_weight_way_of(g) == EK_WEIGHT_BY_CHANNELS ? ek_channels_scratch(g) : ek_conv_scratch(g);
 }
 
 /* Activation functions a = f(z), with f' written by the output a where that is possible. NaN gives NaN. */

@@ -89,6 +89,11 @@ static inline void bench_conv(const ek_blocked_kernels *kernel, ek_conv g)
         bench_linear(kernel, &g);
     else
         BENCH("backward weight", operations, kernel->conv_backward_weight(&g, x, dy, scratch, dweight, dbias));
+    if (ek_weight_way_of(&g) != EK_WEIGHT_BY_SAMPLES) {
+        float *sums = floats(ek_channels_scratch(&g));
+        BENCH("the same by channels", operations,
+              kernel->channels_backward_weight(&g, x, dy, sums, dweight, dbias, 0, (g.c + LANES - 1) / LANES));
+    }
     check_margins();
 }
 

@@ -117,6 +117,37 @@ static void check_group_alone(const ek_kernels *set, const conv_data *d, const f
     compare_bits(set->name, "dweight of one group", weights * sizeof *dweight, part, dweight + i * weights);
 }
 
+/* The weight gradient with channels in the lanes, in two pieces; and of one pair of channels alone. */
+static void check_channels(const conv_data *d, const outputs *dweight, const outputs *dbias)
+{
+    const ek_conv *g = &d->g;
+    const size_t taps = (size_t)g->r * (size_t)g->s, plane = (size_t)g->p * (size_t)g->q * LANES;
+    const size_t image = (size_t)g->h * (size_t)g->w * LANES, row = (size_t)g->c * taps;
+    const double additions = 16.0 * 16 + g->p * (g->q / 8.0 + 1); /* of a chain, and of the chains' ends */
+    const double *x = magnitudes(samples_of(d->x, d->in, d->live), (size_t)d->live * d->in);
+    const double *dy = magnitudes(samples_of(d->dy, d->out, d->live), (size_t)d->live * d->out);
+    double *most = doubles(d->weights), *most_bias = doubles((size_t)g->k);
+    ek_reference_conv_backward_weight(g, d->live, x, dy, most, most_bias);
+    const double *bound = bounds(most, d->weights, sum_error(additions), 0);
+    const int tiles = (g->c + LANES - 1) / LANES, cut = random_int(0, tiles);
+    for (int i = 0; i < set_count; i++) {
+        const ek_blocked_kernels *kernel = &sets[i]->blocked;
+        float *scratch = floats(ek_channels_scratch(g)), *bias = dbias ? dbias->of[i] : NULL;
+        kernel->channels_backward_weight(g, d->x, d->dy, scratch, dweight->of[i], bias, cut, tiles);
+        kernel->channels_backward_weight(g, d->x, d->dy, scratch, dweight->of[i], bias, 0, cut);
+        compare_floats(sets[i]->name, "dweight by channels", d->weights, dweight->of[i], d->dweight, bound);
+        if (dbias && cut > 0)
+            compare_floats(sets[i]->name, "dbias", (size_t)g->k, bias, d->dbias, d->dbias_bound);
+        const size_t k = (size_t)random_int(0, g->k - 1), c = (size_t)random_int(0, g->c - 1);
+        ek_conv one = *g;
+        one.c = one.k = 1;
+        float *part = floats(taps);
+        kernel->channels_backward_weight(&one, d->x + c * image, d->dy + k * plane, scratch, part, NULL, 0, 1);
+        compare_bits(sets[i]->name, "dweight of one pair by channels", taps * sizeof *part, part,
+                     (const float *)dweight->of[i] + k * row + c * taps);
+    }
+}
+
 static void check_conv(ek_conv g, int live, bool bias)
 {
     if (!conv_fits(&g))
@@ -156,6 +187,10 @@ static void check_conv(ek_conv g, int live, bool bias)
     check_sets_agree("dx", dx);
     check_sets_agree("dweight", dweight);
     check_sets_agree("dbias", dbias);
+    if (g.groups == 1) {
+        check_channels(&d, &dweight, bias ? &dbias : NULL);
+        check_sets_agree("dweight by channels", dweight);
+    }
     check_margins();
 }
 
@@ -220,6 +255,12 @@ static void check_conv_shapes(void)
         g.dilation_h = random_int(1, 2);
         check_conv(with_outputs(g), random_int(1, 16), random_int(0, 1));
     }
+    check_group_end();
+    check_group("convolutions of many channels");
+    check_conv(conv_shape(33, 7, 6, 20, 3, 3, 2, 1), 16, true);
+    check_conv(conv_shape(48, 3, 3, 30, 3, 3, 1, 1), 9, true);
+    check_conv(conv_shape(20, 17, 13, 7, 5, 5, 1, 2), 16, false);
+    check_conv(conv_shape(16, 2, 70, 8, 1, 3, 1, 1), 16, true);
     check_group_end();
     check_group("convolutions of the book's nets");
     check_conv(conv_shape(1, 28, 28, 6, 5, 5, 1, 0), 16, true);

@@ -26,6 +26,11 @@ typedef struct ek_blocked_kernels {
     void (*conv_backward_weight)(const ek_conv *g, const float *x, const float *dy, float *scratch, float *dweight,
                                  float *dbias);
 
+    /* The same of input channels 16*tile0.. to 16*tile1 - 1, dbias with the first, for one group: faster of many
+     * channels (ek_weight_way_of). scratch: ek_channels_scratch(g) floats. */
+    void (*channels_backward_weight)(const ek_conv *g, const float *x, const float *dy, float *scratch,
+                                     float *dweight, float *dbias, int tile0, int tile1);
+
     /* The same by Winograd's algorithm, for what ek_winograd_fits: packed takes ek_winograd_packed(g) floats, scratch
      * ek_winograd_scratch(g). */
     void (*winograd_pack_forward)(const ek_conv *g, const float *weight, float *packed);
@@ -36,7 +41,7 @@ typedef struct ek_blocked_kernels {
     void (*winograd_backward_data)(const ek_conv *g, const float *packed, const float *dy, float *scratch, float *dx,
                                    int t0, int t1);
     void (*winograd_backward_weight)(const ek_conv *g, const float *x, const float *dy, float *scratch,
-                                     float *dweight, float *dbias);
+                                     float *dweight, float *dbias, int tile0, int tile1); /* as above */
 
     /* One block of features x [F][16] to rows: rows[f/16][n][f%16] for the block's samples n0..n0+15, in an array of
      * `samples` rows each; features past F are zeros. */

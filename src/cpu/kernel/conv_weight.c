@@ -11,6 +11,7 @@
  * Linear: sample after sample, acc[k][16 features] += dy[k] * x[16 features]; nothing is to be added across lanes.
  */
 #include "cpu/kernel/blocked.h"
+#include "cpu/kernel/cut.h"
 #include "cpu/kernel/name.h"
 #include "cpu/kernel/simd.h"
 
@@ -263,28 +264,12 @@ static products_function *const table_of_products[5][6] = {
     [4] = {NULL, products_4_1, products_4_2, NULL, NULL, NULL},
 };
 
-/* The plane's positions for which the tap `tap` rows or columns from the first meets the image: [begin, end). */
-typedef struct range {
-    int begin, end;
-} range;
-
-static range valid_positions(int tap, int stride, int padding, int extent, int outputs)
-{
-    const int low = padding - tap; /* position*stride >= low, position*stride <= extent - 1 + low */
-    const int high = extent - 1 + low;
-    if (high < 0)
-        return (range){0, 0};
-    if (stride == 1)
-        return (range){max(low, 0), min(outputs, high + 1)};
-    return (range){low > 0 ? (low + stride - 1) / stride : 0, min(outputs, high / stride + 1)};
-}
-
 /* Adds the band p0..p1 of output channels k0..k0+K-1 and taps (c, r, s0..s0+J-1) to acc: the interior all taps at once,
  * at the left and right border position by position those that meet the image. */
 static void taps_of_row(const ek_conv *g, int K, int J, int c, int r, int s0, int p0, int p1, const float *x,
                         const float *dy, ptrdiff_t acc_row, float *acc)
 {
-    const range rows = valid_positions(r * g->dilation_h, g->stride_h, g->padding_h, g->h, g->p);
+    const ek_range rows = ek_meets(r * g->dilation_h, g->stride_h, g->padding_h, g->h, g->p);
     p0 = max(p0, rows.begin);
     p1 = min(p1, rows.end);
     const ptrdiff_t image_row = (ptrdiff_t)g->w * EK_LANES;
@@ -301,8 +286,8 @@ static void taps_of_row(const ek_conv *g, int K, int J, int c, int r, int s0, in
     const float *b = x + c * g->h * image_row + (p0 * g->stride_h - g->padding_h + r * g->dilation_h) * image_row;
     /* Both ends of a tap's valid positions fall from tap to tap. */
     const int apart = g->dilation_w, from = s0 * apart, to = (s0 + J - 1) * apart;
-    const int begin = valid_positions(from, g->stride_w, g->padding_w, g->w, g->q).begin;
-    const int end = valid_positions(to, g->stride_w, g->padding_w, g->w, g->q).end;
+    const int begin = ek_meets(from, g->stride_w, g->padding_w, g->w, g->q).begin;
+    const int end = ek_meets(to, g->stride_w, g->padding_w, g->w, g->q).end;
     products_function *interior = g->stride_w == 1 && apart == 1 ? table_of_sliding[K][J] : NULL;
     if (!interior)
         interior = table_of_products[K][J];
@@ -326,8 +311,8 @@ static void taps_of_row(const ek_conv *g, int K, int J, int c, int r, int s0, in
 static void channels_of_tap(const ek_conv *g, int K, int J, int c, int p0, int p1, const float *x, const float *dy,
                             ptrdiff_t acc_row, float *acc)
 {
-    const range rows = valid_positions(0, g->stride_h, g->padding_h, g->h, g->p);
-    const range columns = valid_positions(0, g->stride_w, g->padding_w, g->w, g->q);
+    const ek_range rows = ek_meets(0, g->stride_h, g->padding_h, g->h, g->p);
+    const ek_range columns = ek_meets(0, g->stride_w, g->padding_w, g->w, g->q);
     p0 = max(p0, rows.begin);
     p1 = min(p1, rows.end);
     const ptrdiff_t image_row = (ptrdiff_t)g->w * EK_LANES;

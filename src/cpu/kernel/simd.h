@@ -374,6 +374,36 @@ EK_INLINE void ek_sum_rows(size_t count, const float *rows, float *out)
         out[i] = ek_sum(ek_load(rows + i * EK_LANES));
 }
 
+/* to[j*16 + i] = from[i*stride + j] for 16 x 16 values. */
+EK_INLINE void ek_transpose(const float *from, size_t stride, float *to)
+{
+#if EK_PARTS <= 2
+    for (size_t i = 0; i < EK_LANES; i += 8)
+        for (size_t j = 0; j < EK_LANES; j += 8) {
+            __m256 row[8], pair[8];
+            for (size_t n = 0; n < 8; n++)
+                row[n] = _mm256_loadu_ps(from + (i + n) * stride + j);
+            for (size_t n = 0; n < 8; n += 2) {
+                pair[n] = _mm256_unpacklo_ps(row[n], row[n + 1]);
+                pair[n + 1] = _mm256_unpackhi_ps(row[n], row[n + 1]);
+            }
+            for (size_t n = 0; n < 8; n += 4) /* columns n/4.. of four rows in each half */
+                for (size_t m = 0; m < 2; m++) {
+                    row[n + 2 * m] = _mm256_shuffle_ps(pair[n + m], pair[n + 2 + m], _MM_SHUFFLE(1, 0, 1, 0));
+                    row[n + 2 * m + 1] = _mm256_shuffle_ps(pair[n + m], pair[n + 2 + m], _MM_SHUFFLE(3, 2, 3, 2));
+                }
+            for (size_t n = 0; n < 4; n++) {
+                _mm256_storeu_ps(to + (j + n) * EK_LANES + i, _mm256_permute2f128_ps(row[n], row[n + 4], 0x20));
+                _mm256_storeu_ps(to + (j + n + 4) * EK_LANES + i, _mm256_permute2f128_ps(row[n], row[n + 4], 0x31));
+            }
+        }
+#else
+    for (size_t i = 0; i < EK_LANES; i++)
+        for (size_t j = 0; j < EK_LANES; j++)
+            to[j * EK_LANES + i] = from[i * stride + j];
+#endif
+}
+
 /* The larger of x and a maximum so far, which stays where they are equal; NaN where either is. */
 EK_INLINE ek_v16 ek_larger(ek_v16 x, ek_v16 so_far)
 {

@@ -10,6 +10,7 @@ void EK_KERNEL(fill_conv)(ek_blocked_kernels *table);
 void EK_KERNEL(fill_conv_weight)(ek_blocked_kernels *table);
 void EK_KERNEL(fill_winograd)(ek_blocked_kernels *table);
 void EK_KERNEL(fill_winograd_weight)(ek_blocked_kernels *table);
+void EK_KERNEL(fill_conv_weight_channels)(ek_blocked_kernels *table);
 void EK_KERNEL(fill_unit)(ek_blocked_kernels *table);
 void EK_KERNEL(fill_pool)(ek_blocked_kernels *table);
 void EK_KERNEL(fill_join)(ek_blocked_kernels *table);
@@ -26,6 +27,7 @@ void EK_KERNEL(fill_kernels)(ek_kernels *table)
     EK_KERNEL(fill_conv_weight)(&table->blocked);
     EK_KERNEL(fill_winograd)(&table->blocked);
     EK_KERNEL(fill_winograd_weight)(&table->blocked);
+    EK_KERNEL(fill_conv_weight_channels)(&table->blocked);
     EK_KERNEL(fill_unit)(&table->blocked);
     EK_KERNEL(fill_pool)(&table->blocked);
     EK_KERNEL(fill_join)(&table->blocked);

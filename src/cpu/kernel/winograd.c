@@ -56,10 +56,10 @@ EK_INLINE void transform_weights(const float *w, ptrdiff_t stride, float *u)
 
 /* To packed[point][tile of rows][column][row]: the matrices u of `rows` x `columns` channels. The kernel of row k and
  * column c is at weight + k*row + c*column, read from its end if mirrored. */
-static void pack(int rows, int columns, const float *weight, size_t row, size_t column, bool mirrored, float *packed)
+static void pack(int rows, int columns, size_t point, const float *weight, size_t row, size_t column, bool mirrored,
+                 float *packed)
 {
     const ek_cuts cuts = ek_cuts_of(rows, EK_MATRIX_ROWS);
-    const size_t point = (size_t)rows * (size_t)columns;
     const ptrdiff_t step = mirrored ? -1 : 1;
     for (int tile = 0; tile < cuts.count; tile++) {
         const int k0 = ek_cut(cuts, tile), count = ek_cut(cuts, tile + 1) - k0;
@@ -81,12 +81,12 @@ static void pack(int rows, int columns, const float *weight, size_t row, size_t 
 
 static void pack_forward(const ek_conv *g, const float *weight, float *packed)
 {
-    pack(g->k, g->c, weight, (size_t)g->c * 9, 9, false, packed);
+    pack(g->k, g->c, ek_winograd_point(g), weight, (size_t)g->c * 9, 9, false, packed);
 }
 
 static void pack_backward(const ek_conv *g, const float *weight, float *packed)
 {
-    pack(g->c, g->k, weight, 9, (size_t)g->c * 9, true, packed);
+    pack(g->c, g->k, ek_winograd_point(g), weight, 9, (size_t)g->c * 9, true, packed);
 }
 
 /* ---- The map ------------------------------------------------------------------------------------------------ */
@@ -189,7 +189,7 @@ static void multiply(const ek_conv *g, ek_cuts cuts, int tile0, int tile1, int c
                      const float *bias, const float *v, float *m)
 {
     const int first = ek_cut(cuts, tile0);
-    for (int i = 0; i < 16; i++, v += v_point(g->c), m += M_POINT, packed += (size_t)g->k * (size_t)g->c)
+    for (int i = 0; i < 16; i++, v += v_point(g->c), m += M_POINT, packed += ek_winograd_point(g))
         for (int column = 0; column < columns; column += EK_MATRIX_COLUMNS) {
             const int width = min(EK_MATRIX_COLUMNS, columns - column);
             const float *panel = v + (size_t)(column * g->c) * EK_PART;

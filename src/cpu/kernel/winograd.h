@@ -21,6 +21,7 @@
 #ifndef EK_CPU_KERNEL_WINOGRAD_H
 #define EK_CPU_KERNEL_WINOGRAD_H
 
+#include "cpu/kernel/cut.h"
 #include "cpu/kernel/simd.h"
 
 /* Rows of a register tile; its columns are native registers. 4 x 3 accumulators with one operand's three and one of
@@ -88,21 +89,6 @@ EK_INLINE void ek_matrix(const bool broadcast, const int R, const int N, int cou
     END(0) END(1) END(2) END(3) END(4) END(5) END(6) END(7)
 #undef END
     /* clang-format on */
-}
-
-/* `total` cut evenly into pieces of at most `most`: piece i begins at ek_cut(i) and ends at ek_cut(i + 1). */
-typedef struct ek_cuts {
-    int total, count;
-} ek_cuts;
-
-EK_INLINE ek_cuts ek_cuts_of(int total, int most)
-{
-    return (ek_cuts){total, (total + most - 1) / most};
-}
-
-EK_INLINE int ek_cut(ek_cuts cuts, int i)
-{
-    return (int)((int64_t)cuts.total * i / cuts.count);
 }
 
 /* A tile of the input, 4x4: where its rows begin in a channel's plane (in floats, possibly outside), and which of its
