@@ -663,7 +663,7 @@ typedef struct ek_fit_options {
      * As it is, batch norms still take the statistics of the whole batch, and the model is that of a training without
      * micro-batches to the last bit: a step keeps no more than it must for that, at most micro_batch samples (in
      * sixteens, and at most sixteen a thread) are between two batch norms at the same time, and backward computes the
-     * rest again, which takes about a third longer (Chen et al. 2016, arXiv:1604.06174).
+     * rest again, which takes about a quarter longer (Chen et al. 2016, arXiv:1604.06174).
      * With `ghost`, a step is a sequence of micro-batches whose gradients are added up, as users of PyTorch accumulate
      * gradients: the memory of a batch of micro_batch, and each has statistics of its own (Hoffer et al. 2017,
      * arXiv:1705.08741), with which moving statistics move once for each. The gradient is that of the mean loss over
