@@ -319,6 +319,12 @@ EK_API ek_status ek_net_globalavgpool(ek_net *net);
 /* [C,H,W] to [C*H*W]. */
 EK_API ek_status ek_net_flatten(ek_net *net);
 
+/* PyTorch's Dropout (Srivastava et al. 2014; d2l section 5.6), with p from 0 to 1 as it is given (PyTorch's is 0.5): in
+ * training each value is 0 with probability p and else divided by 1 - p; prediction leaves it alone. Which values those
+ * are follows from ek_fit_options.seed, the epoch, the sample and the layer, each value by itself: other threads, batch
+ * sizes and orders change nothing. */
+EK_API ek_status ek_net_dropout(ek_net *net, float p);
+
 /* Blocks. What is added between a block's begin and its end is in the block; blocks may stand in blocks, up to 8 deep.
  *
  * Residual (He et al. 2015, arXiv:1512.03385, section 3.2; d2l section 8.6): y = body(x) + shortcut(x). An activation

@@ -89,6 +89,13 @@ static const char *const nets[] = {
     "input 2 5 5\nconv2d 4\ngelu\nresidual { conv2d 4 kernel=3 padding=1\nbatchnorm }\ngelu\nresidual { conv2d 4\n"
     "batchnorm }\nleaky_relu\nresidual { gelu }\ntanh\nconcat { branch { gelu } branch { conv2d 2\ntanh }\n"
     "branch { } }\ngelu\nglobalavgpool\nflatten\nlinear 3\n",
+    /* dropout: first, behind maps, units and poolings, before a norm, in sums and branches; of nothing, of all */
+    "input 2 6 5\ndropout p=0.2\nconv2d 3 kernel=3\ndropout\nbatchnorm\nsigmoid\ndropout p=0.3\navgpool 2 stride=1\n"
+    "dropout p=0.1\nconv2d 4\nbatchnorm\ntanh\nmaxpool 2\ndropout\ndropout p=0.4\nflatten\nlinear 5\n",
+    "input 1 5 5\nconv2d 3 kernel=3\ndropout p=0\nbatchnorm\ngelu\ndropout p=0.25\nresidual { conv2d 3\n"
+    "batchnorm\ndropout p=0.5\n}\nsigmoid\nresidual { dropout p=0.3 }\nconcat { branch { dropout p=0.6 }\n"
+    "branch { conv2d 2\ndropout }\nbranch { } }\nflatten\nlinear 9\ndropout p=0.2\nlinear 3\n",
+    "input 1 4 4\nflatten\nlinear 7\nsigmoid\nresidual { linear 7\ndropout p=1\n}\nlinear 4\ndropout p=0.2\n",
     /* global averages: of squares, which join a unit, and of others */
     "input 1 8 8\nconv2d 4 kernel=3\nbatchnorm\nrelu\nglobalavgpool\nflatten\nlinear 3\n",
     "input 1 8 6\nconv2d 4 kernel=3\nbatchnorm\nsigmoid\nglobalavgpool\nconv2d 5\nrelu\nflatten\nlinear 3\n",

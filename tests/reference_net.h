@@ -6,6 +6,7 @@
 
 #include "net/geometry.h"
 #include "net/net.h"
+#include "op/dropout.h"
 #include "op/norm.h"
 #include "op/reference.h"
 
@@ -25,6 +26,7 @@ typedef struct reference_net {
     double *values, *gradients;
     reference_layer *layers;
     double *losses; /* of each sample; the loss is their mean */
+    uint64_t seed;  /* of dropout, in epoch 0; samples are numbered */
 } reference_net;
 
 static inline double *reference_doubles(int64_t count)
@@ -101,6 +103,15 @@ static inline ek_activation reference_activation_of(const ek_layer *l)
 static inline double reference_negative_slope(const ek_layer *l)
 {
     return l->kind == EK_LAYER_LEAKY_RELU ? (double)l->o.leaky_relu.negative_slope : 0;
+}
+
+/* What dropout multiplies value i of a batch with. */
+static inline double reference_factor(const reference_net *r, int layer, ek_mode mode, int64_t i)
+{
+    const ek_layer *l = &r->net->layers[layer];
+    const ek_dropout d = {.p = l->o.dropout.p, .layer = layer};
+    const int64_t size = ek_dims_count(l->in);
+    return mode == EK_TRAINING ? ek_reference_dropout(&d, r->seed, 0, (uint32_t)(i / size), i % size) : 1;
 }
 
 static inline ek_shape reference_shape(const ek_layer *l, int64_t n)
@@ -233,6 +244,10 @@ static inline void reference_forward_layer(reference_net *r, int i, ek_mode mode
         case EK_LAYER_GLOBALAVGPOOL:
             ek_reference_pool(&pool, r->n, x, s->y);
             break;
+        case EK_LAYER_DROPOUT:
+            for (int64_t j = 0; j < count; j++)
+                s->y[j] = x[j] * reference_factor(r, i, mode, j);
+            break;
         case EK_LAYER_FLATTEN:
             memcpy(s->y, x, (size_t)count * sizeof *x);
             break;
@@ -323,6 +338,10 @@ static inline void reference_backward_layer(reference_net *r, int i, const doubl
         case EK_LAYER_AVGPOOL2D:
         case EK_LAYER_GLOBALAVGPOOL:
             ek_reference_pool_backward(&pool, r->n, in, dy, s->dx);
+            break;
+        case EK_LAYER_DROPOUT:
+            for (int64_t j = 0; j < count; j++)
+                s->dx[j] = dy[j] * reference_factor(r, i, EK_TRAINING, j);
             break;
         case EK_LAYER_FLATTEN:
             memcpy(s->dx, dy, (size_t)count * sizeof *dy);

@@ -446,6 +446,7 @@ static void expect_marked(ek_net *net, ek_status status, const char *message)
         ek_net_relu(net),
         ek_net_leaky_relu(net, 0.01f),
         ek_net_tanh(net),
+        ek_net_dropout(net, 0.5f),
         ek_net_gelu(net, EK_GELU_EXACT),
         ek_net_sigmoid(net),
         ek_net_maxpool2d(net, 1, 1, 0),
@@ -555,6 +556,9 @@ static void test_option_errors(void **state)
     EXPECT_OPTION(ek_net_leaky_relu(net, -0.5f),
                   "layer 0 (leaky_relu): negative_slope is -0.5; it must be 0 or more");
     EXPECT_OPTION(ek_net_leaky_relu(net, NAN), "layer 0 (leaky_relu): negative_slope is nan; it must be 0 or more");
+    EXPECT_OPTION(ek_net_dropout(net, 1.25f), "layer 0 (dropout): p is 1.25; it must be 0 to 1");
+    EXPECT_OPTION(ek_net_dropout(net, -0.25f), "layer 0 (dropout): p is -0.25; it must be 0 to 1");
+    EXPECT_OPTION(ek_net_dropout(net, NAN), "layer 0 (dropout): p is nan; it must be 0 to 1");
     EXPECT_OPTION(ek_net_gelu(net, (ek_gelu)2), "ek_net_gelu: 2 is no way to compute it");
     EXPECT_OPTION(ek_net_layernorm(net, &(ek_net_layernorm_options){.eps = -2}),
                   "layer 0 (layernorm): eps is -2; it must be 0 or more");

@@ -27,7 +27,7 @@ static void test_written_as_read(void **state)
          "conv2d 6 kernel=3 dilation=2 groups=6\navgpool 3x2\navgpool 2x3 stride=2 padding=1x0 "
          "count_include_pad=no\nmaxpool 2 stride=1x2\n"),
         "input 2 9 8\nleaky_relu\nleaky_relu negative_slope=0.2\nleaky_relu negative_slope=0\ntanh\ngelu\n"
-        "gelu approximate=tanh\n",
+        "gelu approximate=tanh\ndropout\ndropout p=0\ndropout p=0.1\ndropout p=1\n",
         "input 2 9 8\nrelu\nmaxpool 3 stride=2 padding=1\nmaxpool 2\nglobalavgpool\nflatten\n",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
@@ -40,10 +40,10 @@ static void test_defaults_are_not_written(void **state)
     expect_text(
         "input 9 9 9\nconv2d 6 kernel=1x1 padding=0 stride=1 dilation=1x1 groups=1 bias=yes\n"
         "avgpool 2x2 stride=2 padding=0 count_include_pad=yes\n"
-        "leaky_relu negative_slope=1e-2\ngelu approximate=none\n"
+        "leaky_relu negative_slope=1e-2\ngelu approximate=none\ndropout p=0.5\n"
         "batchnorm eps=1e-5 momentum=0.1 moving_variance=unbiased affine=yes scale=yes center=yes tracking=yes "
         "use_moving=no hold_moving=no hold_affine=no\nlayernorm eps=0.00001 affine=yes\nflatten\nlinear 3 bias=yes",
-        "input 9 9 9\nconv2d 6\navgpool 2\nleaky_relu\ngelu\nbatchnorm\nlayernorm\nflatten\nlinear 3\n");
+        "input 9 9 9\nconv2d 6\navgpool 2\nleaky_relu\ngelu\ndropout\nbatchnorm\nlayernorm\nflatten\nlinear 3\n");
 }
 
 static void test_blanks_and_comments(void **state)
@@ -119,12 +119,14 @@ static void test_errors_in_input(void **state)
 static void test_errors_in_layers(void **state)
 {
     (void)state;
-    expect_error("input 1 2 2\n\n  rely",
-                 "net:3:3: unknown layer 'rely'; the layers are conv2d, linear, batchnorm, layernorm, relu, "
-                 "leaky_relu, sigmoid, tanh, gelu, maxpool, avgpool, globalavgpool, flatten, residual, concat");
-    expect_error("input 1 2 2\ninput 1 2 2",
-                 "net:2:1: unknown layer 'input'; the layers are conv2d, linear, batchnorm, layernorm, relu, "
-                 "leaky_relu, sigmoid, tanh, gelu, maxpool, avgpool, globalavgpool, flatten, residual, concat");
+    expect_error(
+        "input 1 2 2\n\n  rely",
+        "net:3:3: unknown layer 'rely'; the layers are conv2d, linear, batchnorm, layernorm, relu, "
+        "leaky_relu, sigmoid, tanh, gelu, maxpool, avgpool, globalavgpool, flatten, dropout, residual, concat");
+    expect_error(
+        "input 1 2 2\ninput 1 2 2",
+        "net:2:1: unknown layer 'input'; the layers are conv2d, linear, batchnorm, layernorm, relu, "
+        "leaky_relu, sigmoid, tanh, gelu, maxpool, avgpool, globalavgpool, flatten, dropout, residual, concat");
     expect_error("input 1 2 2\nconv2d 6 =5",
                  "net:2:10: expected an option's name before '='; conv2d takes kernel, padding, stride, dilation, "
                  "groups, bias");
@@ -133,6 +135,8 @@ static void test_errors_in_layers(void **state)
                  "net:2:27: negative_slope must be 0 or more, found '-0.1'");
     expect_error("input 1 2 2\nleaky_relu slope=1",
                  "net:2:12: unknown option 'slope'; leaky_relu takes negative_slope");
+    expect_error("input 1 2 2\ndropout p=1.5", "net:2:11: p must be 0 to 1, found '1.5'");
+    expect_error("input 1 2 2\ndropout 0.5", "net:2:9: unknown option '0.5'; dropout takes p");
     expect_error("input 1 2 2\ngelu approximate=yes", "net:2:18: approximate must be none or tanh, found 'yes'");
     expect_error("input 1 2 2\ngelu approximate", "net:2:6: expected a value, as in approximate=none");
     expect_error("input 1 2 2\nconv2d 6 kernal=3",
@@ -197,7 +201,7 @@ static void test_hostile(void **state)
         "input 1 1 1\n\x1b[2J\xffm\x7f",
         "net:2:1: unknown layer '?[2J?m?'; the layers are conv2d, linear, "
         "batchnorm, layernorm, relu, leaky_relu, sigmoid, tanh, gelu, maxpool, avgpool, globalavgpool, flatten, "
-        "residual, concat");
+        "dropout, residual, concat");
     char *blanks = repeated("input 1 1 1\n", " ", 1000000, "conv2d 0");
     expect_error(blanks, "net:2:1000008: out_channels must be 1 to 65536, found '0'");
     free(blanks);

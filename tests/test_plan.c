@@ -62,6 +62,38 @@ static void test_maxima(void **state)
     ek_net_free(net);
 }
 
+/* Dropout works in place where nothing else reads its input, backward in place of the gradient; it is no step where it
+ * drops nothing. */
+static void test_dropout(void **state)
+{
+    (void)state;
+    ek_net *net;
+    ek_program *p = plan_of("input 2 4 4\nconv2d 3\ndropout\nconv2d 3\nsigmoid\ndropout p=0.2\ndropout p=0\nflatten\n"
+                            "linear 2\n",
+                            EK_TRAINING, 16, &net);
+    const ek_step *steps[4];
+    int count = 0;
+    for (int i = 0; i < p->count; i++)
+        if (p->steps[i].kind == EK_STEP_DROPOUT || p->steps[i].kind == EK_STEP_DROPOUT_BACKWARD) {
+            assert_true(count < 4);
+            steps[count++] = &p->steps[i];
+        }
+    assert_int_equal(count, 4);
+    assert_int_equal(steps[0]->x.room, steps[0]->y.room);
+    assert_int_not_equal(steps[1]->x.room, steps[1]->y.room); /* the sigmoid's backward reads it */
+    assert_int_equal(steps[2]->dy.room, steps[2]->dx.room);
+    assert_int_equal(steps[3]->dy.room, steps[3]->dx.room);
+    assert_int_equal(steps[1]->layer, steps[2]->layer);
+    assert_int_equal(steps[0]->u.dropout.d.layer, steps[3]->u.dropout.d.layer);
+    assert_int_not_equal(steps[0]->u.dropout.d.layer, steps[1]->u.dropout.d.layer);
+    ek_program_free(p);
+    ek_net_free(net);
+    p = plan_of("input 2 4 4\nconv2d 3\ndropout\nbatchnorm\nflatten\nlinear 2\n", EK_PREDICTION, 16, &net);
+    assert_int_equal(count_steps(p, EK_STEP_DROPOUT) + count_steps(p, EK_STEP_UNIT), 0); /* the norm is folded */
+    ek_program_free(p);
+    ek_net_free(net);
+}
+
 /* A sum takes in an activation that goes by its output; gelu becomes a unit behind it, which keeps nothing of its own:
  * backward makes it again from x. */
 static void test_activations_of_sums(void **state)
@@ -229,17 +261,12 @@ static void test_huge_block(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_units),
-        cmocka_unit_test(test_pool_apart),
-        cmocka_unit_test(test_maxima),
-        cmocka_unit_test(test_activations_of_sums),
-        cmocka_unit_test(test_padded_point),
-        cmocka_unit_test(test_folding),
-        cmocka_unit_test(test_arena),
-        cmocka_unit_test(test_text),
-        cmocka_unit_test(test_note_keys),
-        cmocka_unit_test(test_huge_block),
-        cmocka_unit_test(test_fast_convolutions),
+        cmocka_unit_test(test_units),      cmocka_unit_test(test_pool_apart),
+        cmocka_unit_test(test_maxima),     cmocka_unit_test(test_activations_of_sums),
+        cmocka_unit_test(test_dropout),    cmocka_unit_test(test_padded_point),
+        cmocka_unit_test(test_folding),    cmocka_unit_test(test_arena),
+        cmocka_unit_test(test_text),       cmocka_unit_test(test_note_keys),
+        cmocka_unit_test(test_huge_block), cmocka_unit_test(test_fast_convolutions),
     };
     return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@ typedef enum ek_random_use {
     EK_RANDOM_INIT = 1,    /* a: tensor, b: element/4 */
     EK_RANDOM_SHUFFLE = 2, /* a: epoch from 1, or 0 for a validation split; b: position/2 */
     EK_RANDOM_AUGMENT = 3, /* a: epoch, b: sample << 32 | number of the draw */
+    EK_RANDOM_DROPOUT = 4, /* plus 256*layer; a: epoch, b: sample << 32 | value/4 */
 } ek_random_use;
 
 /* Four independent 32-bit numbers for (seed, use, a, b). */

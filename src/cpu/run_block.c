@@ -103,6 +103,10 @@ static int extent_of(const ek_step *s, double *work)
     case EK_STEP_STATS:
         *work = 4.0 * s->u.norm.norm->c * (double)s->u.norm.norm->plane;
         return s->u.norm.norm->c;
+    case EK_STEP_DROPOUT:
+    case EK_STEP_DROPOUT_BACKWARD:
+        *work = 32.0 * (double)s->u.dropout.size; /* measured */
+        return (int)((s->u.dropout.size + 3) / 4);
     default:
         *work = 0;
         return 1;
@@ -193,6 +197,22 @@ static void run_join(ek_backend *b, const ek_step *s, ek_spot on, range r, int l
         k->shortcut_backward(&s->u.join.g, ek_at(b, s->dy, on), ek_at(b, s->dx, on));
 }
 
+static void run_dropout(ek_backend *b, const ek_step *s, ek_spot on, range r, int live)
+{
+    const ek_batch *batch = b->batch;
+    const int64_t size = s->u.dropout.size, first = on.block * EK_LANES;
+    const int64_t begin = 4 * (int64_t)r.begin, end = 4 * (int64_t)r.end < size ? 4 * (int64_t)r.end : size;
+    ek_dropout_key key = {.seed = batch->seed, .epoch = batch->epoch};
+    for (int i = 0; i < EK_LANES; i++) {
+        const int64_t at = first + (i < live ? i : 0);
+        key.samples[i] = batch->ids ? (uint32_t)batch->ids[at] : (uint32_t)(batch->before + at);
+    }
+    if (s->kind == EK_STEP_DROPOUT)
+        b->kernels->blocked.dropout(&s->u.dropout.d, &key, begin, end, ek_at(b, s->x, on), ek_at(b, s->y, on));
+    else
+        b->kernels->blocked.dropout(&s->u.dropout.d, &key, begin, end, ek_at(b, s->dy, on), ek_at(b, s->dx, on));
+}
+
 /* One piece of a step of the block that thread `owner` has taken, by `thread`. */
 void ek_run_piece(ek_backend *b, const ek_step *s, int64_t block, int piece, int owner, int thread)
 {
@@ -228,6 +248,10 @@ void ek_run_piece(ek_backend *b, const ek_step *s, int64_t block, int piece, int
     case EK_STEP_JOIN_SUMS:
     case EK_STEP_SHORTCUT_BACKWARD:
         run_join(b, s, on, r, live);
+        break;
+    case EK_STEP_DROPOUT:
+    case EK_STEP_DROPOUT_BACKWARD:
+        run_dropout(b, s, on, r, live);
         break;
     case EK_STEP_COPY:
         memcpy(ek_at(b, s->y, on), ek_at(b, s->x, on), (size_t)s->u.pass.size * EK_LANES * sizeof(float));

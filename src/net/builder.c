@@ -169,6 +169,7 @@ static ek_status infer_shape(ek_layer *layer)
     case EK_LAYER_SIGMOID:
     case EK_LAYER_TANH:
     case EK_LAYER_GELU:
+    case EK_LAYER_DROPOUT:
     case EK_LAYER_RESIDUAL: /* known when the block ends */
     case EK_LAYER_CONCAT:
         layer->out = layer->in;
@@ -431,5 +432,12 @@ ek_status ek_net_globalavgpool(ek_net *net)
 ek_status ek_net_flatten(ek_net *net)
 {
     ek_layer layer = ek_layer_new(EK_LAYER_FLATTEN, 0);
+    return ek_net_add(net, &layer);
+}
+
+ek_status ek_net_dropout(ek_net *net, float p)
+{
+    ek_layer layer = ek_layer_new(EK_LAYER_DROPOUT, 0);
+    layer.o.dropout.p = p;
     return ek_net_add(net, &layer);
 }

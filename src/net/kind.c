@@ -72,6 +72,9 @@ const ek_kind ek_kinds[EK_LAYER_KINDS] = {
     }},
     [EK_LAYER_GLOBALAVGPOOL] = {"globalavgpool", false, 0, {{0}}},
     [EK_LAYER_FLATTEN] = {"flatten", false, 0, {{0}}},
+    [EK_LAYER_DROPOUT] = {"dropout", false, 1, {
+        {"p", EK_OPTION_FLOAT, offsetof(ek_layer, o.dropout.p), 0, 1, "0 to 1", {NULL, NULL}, NULL},
+    }},
     [EK_LAYER_RESIDUAL] = {"residual", false, 2, {
         {"shortcut", EK_OPTION_SWITCH, offsetof(ek_layer, o.residual.pad), 0, 1, "identity or pad",
          {"identity", "pad"}, NULL},
@@ -106,6 +109,9 @@ ek_layer ek_layer_new(ek_layer_kind kind, int size)
         break;
     case EK_LAYER_LEAKY_RELU:
         layer.o.leaky_relu.negative_slope = 0.01f;
+        break;
+    case EK_LAYER_DROPOUT:
+        layer.o.dropout.p = 0.5f;
         break;
     case EK_LAYER_AVGPOOL2D:
         layer.o.pool.count_padding = true;

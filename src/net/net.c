@@ -95,6 +95,7 @@ static int64_t layer_macs(const ek_layer *layer)
     case EK_LAYER_AVGPOOL2D:
     case EK_LAYER_GLOBALAVGPOOL:
     case EK_LAYER_FLATTEN:
+    case EK_LAYER_DROPOUT:
     case EK_LAYER_RESIDUAL:
     case EK_LAYER_CONCAT:
         break;

@@ -20,6 +20,7 @@ typedef enum ek_layer_kind {
     EK_LAYER_AVGPOOL2D,
     EK_LAYER_GLOBALAVGPOOL,
     EK_LAYER_FLATTEN,
+    EK_LAYER_DROPOUT,
     EK_LAYER_RESIDUAL, /* blocks: they stand before the layers in them */
     EK_LAYER_CONCAT,
 } ek_layer_kind;
@@ -72,6 +73,9 @@ typedef struct ek_layer {
         struct {
             float negative_slope;
         } leaky_relu;
+        struct {
+            float p;
+        } dropout;
         struct {
             bool by_tanh; /* the approximation */
         } gelu;

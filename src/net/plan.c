@@ -200,6 +200,16 @@ static void add_concat(ek_plan *plan, ek_stage *s)
     }
 }
 
+static void add_dropout(ek_plan *plan, ek_stage *s)
+{
+    place_over(plan, s, s->x);
+    ek_step *step = ek_plan_add(plan, EK_STEP_DROPOUT, EK_PER_BLOCK, s->layer);
+    step->x = ek_plan_buffer(plan, plan->stages[s->x].y);
+    step->y = ek_plan_buffer(plan, s->y);
+    step->u.dropout.d = ek_plan_dropout(plan, s);
+    step->u.dropout.size = s->out;
+}
+
 static void add_pool(ek_plan *plan, ek_stage *s)
 {
     place_output(plan, s);
@@ -256,6 +266,9 @@ void ek_plan_forward(ek_plan *plan, ek_stage *s)
         break;
     case EK_STAGE_LAYERNORM:
         add_layernorm(plan, s);
+        break;
+    case EK_STAGE_DROPOUT:
+        add_dropout(plan, s);
         break;
     case EK_STAGE_JOIN:
         add_join(plan, s);

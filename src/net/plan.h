@@ -56,6 +56,7 @@ typedef enum ek_stage_kind {
     EK_STAGE_POOL,
     EK_STAGE_LAYERNORM,
     EK_STAGE_JOIN, /* a residual's sum, with the norm before and the activation behind it */
+    EK_STAGE_DROPOUT,
     EK_STAGE_CONCAT,
 } ek_stage_kind;
 
@@ -142,6 +143,11 @@ ek_status ek_plan_update(ek_plan *plan); /* the last steps: clipping, commit, op
 
 /* The next step; after a failed allocation one that is thrown away, and plan->failed says so at the end. */
 ek_step *ek_plan_add(ek_plan *plan, ek_step_kind kind, ek_scope scope, int layer);
+
+static inline ek_dropout ek_plan_dropout(const ek_plan *plan, const ek_stage *dropout)
+{
+    return (ek_dropout){.p = plan->net->layers[dropout->layer].o.dropout.p, .layer = dropout->layer};
+}
 
 /* Whether backward of a unit reads its input: for the norm, or for an activation that does not go by its output. */
 static inline bool ek_plan_unit_reads_x(const ek_stage *unit)

@@ -90,6 +90,7 @@ static bool backward_reads_x(const ek_stage *s)
         return s->wanted && s->pool.maximum;
     case EK_STAGE_NONE:
     case EK_STAGE_INPUT:
+    case EK_STAGE_DROPOUT:
     case EK_STAGE_CONCAT:
         break;
     }

@@ -325,6 +325,24 @@ static void add_concat(ek_plan *plan, ek_stage *s)
     ek_plan_drop(plan, dy);
 }
 
+/* In the place of dy. */
+static void add_dropout(ek_plan *plan, ek_stage *s)
+{
+    const ek_value dy = take_gradient(plan, s);
+    ek_value dx = dy;
+    if (ek_plan_alone(plan, dy))
+        ek_plan_hold(plan, dx);
+    else
+        dx = ek_plan_values(plan, s->in);
+    ek_step *step = ek_plan_add(plan, EK_STEP_DROPOUT_BACKWARD, EK_PER_BLOCK, s->layer);
+    step->dy = ek_plan_buffer(plan, dy);
+    step->dx = ek_plan_buffer(plan, dx);
+    step->u.dropout.d = ek_plan_dropout(plan, s);
+    step->u.dropout.size = s->in;
+    give(plan, s->x, dx);
+    ek_plan_drop(plan, dy);
+}
+
 static void add_pool(ek_plan *plan, ek_stage *s)
 {
     const ek_value dy = take_gradient(plan, s), dx = ek_plan_values(plan, s->in);
@@ -380,6 +398,9 @@ static void add_backward(ek_plan *plan, ek_stage *s)
         break;
     case EK_STAGE_JOIN:
         add_join(plan, s);
+        break;
+    case EK_STAGE_DROPOUT:
+        add_dropout(plan, s);
         break;
     case EK_STAGE_CONCAT:
         add_concat(plan, s);

@@ -23,6 +23,13 @@ static ek_stage *add_stage(ek_plan *plan, ek_stage_kind kind, int layer)
     return s;
 }
 
+/* Whether a layer hands on what it reads as it lies in memory. */
+static bool is_nothing(const ek_plan *plan, const ek_layer *l)
+{
+    return l->kind == EK_LAYER_FLATTEN ||
+           (l->kind == EK_LAYER_DROPOUT && (plan->request->mode != EK_TRAINING || l->o.dropout.p == 0));
+}
+
 static void add_map(ek_plan *plan, int layer)
 {
     const ek_layer *l = &plan->net->layers[layer];
@@ -92,8 +99,11 @@ static void add_batchnorm(ek_plan *plan, int layer)
     const ek_layer *l = &plan->net->layers[layer];
     ek_stage *s = only_source(plan, l);
     const bool folds = plan->request->mode == EK_PREDICTION && l->o.batchnorm.tracking;
-    if (folds && s && s->kind == EK_STAGE_MAP &&
-        s->layer == l->from) { /* no flatten between: channels are channels */
+    int from = l->from; /* the layer whose channels these are: no flatten may be between */
+    while (from >= 0 && plan->net->layers[from].kind == EK_LAYER_DROPOUT &&
+           is_nothing(plan, &plan->net->layers[from]))
+        from = plan->net->layers[from].from;
+    if (folds && s && s->kind == EK_STAGE_MAP && s->layer == from) {
         s->folded = layer;
         plan->stage_of[layer] = plan->stage_of[l->from];
         return;
@@ -146,6 +156,10 @@ static void add_pool(ek_plan *plan, int layer)
 static void add_layer(ek_plan *plan, int layer)
 {
     const ek_layer *l = &plan->net->layers[layer];
+    if (is_nothing(plan, l)) {
+        plan->stage_of[layer] = l->from < 0 ? 0 : plan->stage_of[l->from];
+        return;
+    }
     switch (l->kind) {
     case EK_LAYER_CONV2D:
     case EK_LAYER_LINEAR:
@@ -154,8 +168,8 @@ static void add_layer(ek_plan *plan, int layer)
     case EK_LAYER_LAYERNORM:
         add_stage(plan, EK_STAGE_LAYERNORM, layer);
         break;
-    case EK_LAYER_FLATTEN:
-        plan->stage_of[layer] = l->from < 0 ? 0 : plan->stage_of[l->from];
+    case EK_LAYER_DROPOUT:
+        add_stage(plan, EK_STAGE_DROPOUT, layer);
         break;
     case EK_LAYER_BATCHNORM:
         add_batchnorm(plan, layer);
@@ -180,6 +194,7 @@ static void add_layer(ek_plan *plan, int layer)
     case EK_LAYER_GLOBALAVGPOOL:
         add_pool(plan, layer);
         break;
+    case EK_LAYER_FLATTEN:  /* nothing */
     case EK_LAYER_RESIDUAL: /* add_block */
     case EK_LAYER_CONCAT:
         break;
@@ -281,7 +296,7 @@ static void count_readers(ek_plan *plan)
     for (int i = 0; i < net->layer_count; i++) {
         const ek_layer *l = &net->layers[i];
         if (!ek_is_block(l->kind)) {
-            if (l->kind != EK_LAYER_FLATTEN)
+            if (!is_nothing(plan, l))
                 count_reader(plan, l->from);
             continue;
         }
@@ -291,12 +306,12 @@ static void count_readers(ek_plan *plan)
         if (l->kind == EK_LAYER_RESIDUAL && l->parts == 1)
             count_reader(plan, l->from);
     }
-    /* A flatten's output is its input's: its readers are counted there, and their sum holds for both. */
+    /* The output of nothing is its input: its readers are counted there, and their sum holds for both. */
     for (int i = net->layer_count - 1; i >= 0; i--)
-        if (net->layers[i].kind == EK_LAYER_FLATTEN && net->layers[i].from >= 0)
+        if (is_nothing(plan, &net->layers[i]) && net->layers[i].from >= 0)
             plan->consumers[net->layers[i].from] += plan->consumers[i];
     for (int i = 0; i < net->layer_count; i++)
-        if (net->layers[i].kind == EK_LAYER_FLATTEN) {
+        if (is_nothing(plan, &net->layers[i])) {
             const int source = net->layers[i].from;
             plan->consumers[i] = source < 0 ? 0 : plan->consumers[source];
         }

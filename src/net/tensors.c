@@ -103,6 +103,7 @@ int ek_layer_tensors(const ek_layer *layer, ek_tensor tensors[EK_LAYER_TENSORS_M
     case EK_LAYER_AVGPOOL2D:
     case EK_LAYER_GLOBALAVGPOOL:
     case EK_LAYER_FLATTEN:
+    case EK_LAYER_DROPOUT:
     case EK_LAYER_RESIDUAL:
     case EK_LAYER_CONCAT:
         break;

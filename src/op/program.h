@@ -16,6 +16,7 @@
 
 #include "base/status.h"
 #include "op/batchnorm.h"
+#include "op/dropout.h"
 #include "op/input.h"
 #include "op/op.h"
 #include "op/optimizer.h"
@@ -54,6 +55,7 @@ typedef enum ek_step_kind {
     EK_STEP_POOL,               /* pool: x to y */
     EK_STEP_LAYERNORM,          /* layernorm: x to y and saved */
     EK_STEP_JOIN,               /* join: x and r to y */
+    EK_STEP_DROPOUT,            /* dropout: x to y */
     EK_STEP_COPY,               /* pass: x to y */
     EK_STEP_ROWS,               /* rows: features x to rows */
     EK_STEP_LOSS,               /* pass: logits x to losses, predictions and, in training, dx */
@@ -69,6 +71,7 @@ typedef enum ek_step_kind {
     EK_STEP_LAYERNORM_BACKWARD, /* layernorm: dy to dx and parts */
     EK_STEP_JOIN_SUMS,          /* join: dy and more to dz, which is dx here; with a norm a block's sums */
     EK_STEP_SHORTCUT_BACKWARD,  /* join: dy to dx, through a shortcut that is not plain */
+    EK_STEP_DROPOUT_BACKWARD,   /* dropout: dy to dx */
     EK_STEP_ADD,                /* pass: dx = dy + more */
     EK_STEP_ACCUMULATE,         /* update: gradients of a step's micro-batches, added up in their order */
     EK_STEP_CHECK,              /* whether the loss and every gradient are finite */
@@ -108,6 +111,10 @@ typedef struct ek_step {
         struct {
             ek_pool2d g;
         } pool;
+        struct {
+            ek_dropout d;
+            int64_t size; /* values of a sample */
+        } dropout;
         struct {
             int64_t m;
             float eps;
@@ -180,7 +187,7 @@ typedef struct ek_batch {
     uint8_t *scratch;                    /* with an augmentation: [threads, EK_LANES, size], for changed images */
     uint64_t seed;                       /* these three key what is random in a step */
     uint32_t epoch;                      /* */
-    const int32_t *ids;                  /* number of each sample in its data set */
+    const int32_t *ids;                  /* number of each sample in its data set; NULL: in the step */
     const uint8_t *labels;               /* LOSS */
     double *loss;                        /* LOSS: of each sample */
     int *predicted;                      /* LOSS */

@@ -90,7 +90,39 @@ CASES = [
     ("gelu_by_tanh", 9, 31, 2,
      "input 1 8 8; conv2d 4 kernel=3; gelu approximate=tanh; maxpool 2; conv2d 5 kernel=2; batchnorm; "
      "gelu approximate=tanh; avgpool 2; flatten; linear 3"),
+    ("dropout", 18, 50, 3,
+     "input 2 9 9; dropout p=0.1; conv2d 6 kernel=3; batchnorm; relu; dropout; conv2d 5 kernel=2; dropout p=0.3; "
+     "sigmoid; maxpool 2; flatten; dropout p=0; linear 11; batchnorm; tanh; dropout p=0.2; linear 4"),
 ]
+
+
+def philox(seed, use, a, low, high):
+    """Philox4x32-10 of arrays: the four words of src/base/random.h's ek_random4, with b = high << 32 | low."""
+    x = [numpy.broadcast_to(numpy.asarray(word, numpy.uint64), numpy.broadcast(low, high).shape)
+         for word in (low, high, a, use)]
+    k0, k1, mask, half = seed & 0xffffffff, seed >> 32, numpy.uint64(0xffffffff), numpy.uint64(32)
+    for _ in range(10):
+        p0, p1 = numpy.uint64(0xD2511F53) * x[0], numpy.uint64(0xCD9E8D57) * x[2]
+        x = [(p1 >> half) ^ x[1] ^ numpy.uint64(k0), p1 & mask, (p0 >> half) ^ x[3] ^ numpy.uint64(k1), p0 & mask]
+        k0, k1 = (k0 + 0x9E3779B9) & 0xffffffff, (k1 + 0xBB67AE85) & 0xffffffff
+    return numpy.stack(x, -1)
+
+
+class KeyedDropout(nn.Module):
+    """Dropout whose mask is that of src/op/dropout.h, for seed 0: `epoch` and `samples` are set before each step."""
+
+    def __init__(self, p, layer):
+        super().__init__()
+        self.p, self.layer = p, layer
+
+    def forward(self, x):
+        if not self.training or self.p == 0:
+            return x
+        size = x[0].numel()
+        words = philox(0, 4 + 256 * self.layer, self.epoch, numpy.arange((size + 3) // 4)[None, :],
+                       self.samples[:, None]).reshape(len(x), -1)[:, :size]
+        kept = torch.from_numpy(words >= int(self.p * 2 ** 32)).reshape(x.shape)
+        return x * kept / (1 - self.p)
 
 
 class MovingNorm(nn.Module):
@@ -187,6 +219,8 @@ def build(text):
             layer = nn.AdaptiveAvgPool2d(1)
         elif kind == "leaky_relu":
             layer = nn.LeakyReLU(float(options.get("negative_slope", 0.01)))
+        elif kind == "dropout":
+            layer = KeyedDropout(float(numpy.float32(options.get("p", 0.5))), len(layers))
         elif kind == "gelu":
             layer = nn.GELU(options.get("approximate", "none"))
         else:
@@ -215,8 +249,10 @@ def train(text, state, pixels, labels, batch, epochs, dtype):
     net.train()
     optimizer = torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=LEARNING_RATE)
     losses = []
-    for _ in range(epochs):
+    for epoch in range(1, epochs + 1):
         for first in range(0, len(pixels), batch):
+            for layer in net:
+                layer.epoch, layer.samples = epoch, numpy.arange(first, min(first + batch, len(pixels)))
             loss = nn.functional.cross_entropy(net(pixels[first:first + batch].to(dtype) / 255),
                                                labels[first:first + batch])
             optimizer.zero_grad()

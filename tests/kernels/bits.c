@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Trains bn-lenet for a few shuffled steps on made-up images, by plain SGD and by all that may stand beside it, and
- * prints a digest of every parameter and statistic: the same on every instruction set with fused multiply-add and for
- * every number of threads.
+ * Trains bn-lenet for a few shuffled steps on made-up images, by plain SGD and by all that may stand beside it, then a
+ * net with dropout and with activations that bn-lenet lacks, on images changed at random, and prints a digest of every
+ * parameter and statistic: the same on every instruction set with fused multiply-add and for every number of threads.
  *
  *     bits [threads]      default 2 */
 #include "base/random.h"
@@ -40,9 +40,8 @@ static uint64_t add_word(uint64_t digest, uint32_t word)
     return digest;
 }
 
-static uint64_t digest_of(ek_net *net)
+static uint64_t add_net(uint64_t digest, ek_net *net)
 {
-    uint64_t digest = 0xcbf29ce484222325u;
     for (int i = 0; i < ek_net_tensor_count(net); i++) {
         const ek_tensor *t = ek_net_tensor(net, i);
         for (int64_t j = 0; t->data && j < t->count; j++) {
@@ -62,16 +61,40 @@ static int fail(const char *what)
     return 1;
 }
 
+/* Loss before and after an epoch of each recipe. */
+static ek_status train(ek_net *net, const ek_dataset *data, int threads, const ek_fit_options *recipes, int count,
+                       double losses[2])
+{
+    ek_metrics metrics = {0};
+    ek_status status = ek_net_init(net, EK_INIT_XAVIER, 3);
+    for (int i = 0; i < 2 && !status; i++) {
+        for (int j = 0; i && j < count && !status; j++) {
+            ek_fit_options o = recipes[j];
+            o.epochs = 1;
+            o.batch_size = BATCH;
+            o.seed = 9;
+            o.threads = threads;
+            status = ek_fit(net, data, NULL, &o);
+        }
+        if (!status)
+            status = ek_evaluate(net, data, &(ek_eval_options){.threads = threads}, &metrics);
+        losses[i] = metrics.loss;
+    }
+    return status;
+}
+
+static const char dropping[] =
+    "input 1 28 28\ndropout p=0.1\nconv2d 6 kernel=5 stride=2\nbatchnorm\ngelu\nmaxpool 2\n"
+    "dropout p=0.25\nconv2d 16 kernel=3\nleaky_relu\ndropout\nflatten\nlinear 40\ntanh\n"
+    "dropout p=0.2\nlinear 20\ngelu approximate=tanh\nlinear 10\n";
+
 int main(int argc, char **argv)
 {
     const int threads = argc > 1 ? atoi(argv[1]) : 2;
-    double losses[2] = {0, 0};
+    const float mean = 0.3f, deviation = 0.35f;
+    double losses[2] = {0, 0}, others[2] = {0, 0};
     ek_dataset *data = NULL;
-    ek_net *net = ek_net_builtin("bn-lenet");
-    make_images();
-    if (ek_dataset_from_memory(&data, SAMPLES, 1, SIDE, SIDE, pixels[0], labels, CLASSES) ||
-        ek_net_init(net, EK_INIT_XAVIER, 3))
-        return fail("set up");
+    ek_net *net = ek_net_builtin("bn-lenet"), *other = ek_net_parse(dropping, "dropping");
     const ek_fit_options recipes[] = {
         {.lr = 0.5f},
         {.optimizer = EK_ADAMW,
@@ -83,26 +106,19 @@ int main(int argc, char **argv)
         {.optimizer = EK_ADAM, .lr = 1e-3f, .weight_decay = 1e-3, .schedule = EK_SCHEDULE_STEP, .step_size = 1},
         {.lr = 0.05f, .momentum = 0.9, .nesterov = true, .weight_decay = 1e-3, .decay = EK_DECAY_ALL},
     };
-    for (int i = 0; i < 2; i++) {
-        ek_metrics metrics = {0};
-        for (size_t j = 0; i && j < sizeof recipes / sizeof *recipes; j++) {
-            ek_fit_options o = recipes[j];
-            o.epochs = 1;
-            o.batch_size = BATCH;
-            o.seed = 9;
-            o.threads = threads;
-            if (ek_fit(net, data, NULL, &o))
-                return fail("ek_fit");
-        }
-        if (ek_evaluate(net, data, &(ek_eval_options){.threads = threads}, &metrics))
-            return fail("ek_evaluate");
-        losses[i] = metrics.loss;
-    }
-    printf("bits %016llx\n", (unsigned long long)digest_of(net));
-    printf("# %s, %d threads, loss %.6f before, %.17g after\n", ek_cpu(), threads, losses[0], losses[1]);
+    const ek_fit_options changed = {.lr = 0.1f, .momentum = 0.9, .augment = {.crop = 2, .flip = true, .erase = 0.5f}};
+    make_images();
+    if (!net || !other || ek_net_set_normalization(other, 1, &mean, &deviation) ||
+        ek_dataset_from_memory(&data, SAMPLES, 1, SIDE, SIDE, pixels[0], labels, CLASSES) ||
+        train(net, data, threads, recipes, 4, losses) || train(other, data, threads, &changed, 1, others))
+        return fail("training");
+    printf("bits %016llx\n", (unsigned long long)add_net(add_net(0xcbf29ce484222325u, net), other));
+    printf("# %s, %d threads, loss %.6f before, %.17g after; with dropout %.6f before, %.17g after\n", ek_cpu(),
+           threads, losses[0], losses[1], others[0], others[1]);
     ek_net_free(net);
+    ek_net_free(other);
     ek_dataset_free(data);
-    const bool learned = isfinite(losses[1]) && losses[1] < losses[0];
+    const bool learned = isfinite(losses[1]) && losses[1] < losses[0] && isfinite(others[1]) && others[1] < others[0];
     printf("%s training for bits\n", learned ? "ok" : "not ok");
     return learned ? 0 : 1;
 }

@@ -5,6 +5,7 @@
 #define EK_CPU_KERNEL_BLOCKED_H
 
 #include "op/batchnorm.h"
+#include "op/dropout.h"
 #include "op/input.h"
 #include "op/op.h"
 #include "op/optimizer.h"
@@ -79,6 +80,11 @@ typedef struct ek_blocked_kernels {
     void (*avgpool_backward)(const ek_pool2d *g, const float *dy, float *dx);
     void (*maxpool_forward)(const ek_pool2d *g, const float *x, float *y);
     void (*maxpool_backward)(const ek_pool2d *g, const float *x, const float *dy, float *dx);
+
+    /* Values begin..end-1 of a block, x to y = x*f or dy to dx = dy*f, which may be the input: op/dropout.h. begin is a
+     * multiple of 4. */
+    void (*dropout)(const ek_dropout *d, const ek_dropout_key *key, int64_t begin, int64_t end, const float *x,
+                    float *y);
 
     /* m values a sample. mean and rstd: [16], written forward, read backward. dgamma, dbeta: [m], this block's share,
      * both or neither NULL. Dead lanes: anything finite forward; backward gets dy = 0 there and gives dx = 0. */

@@ -25,7 +25,8 @@
 
 #define EK_INLINE static inline __attribute__((always_inline, unused))
 
-/* One word a line: */
+/* One word a line. Those of ek_words are on 32-bit words, as many as a part has lanes: multiply gives the lower words
+ * of x*m and through `high` the upper ones; below gives 0 where x < y, else u. */
 /* clang-format off */
 
 #if defined(__AVX512F__) && !defined(EK_GENERIC)
@@ -65,6 +66,21 @@ EK_INLINE ek_part ek_part_bytes(const uint8_t *p)
     memcpy(&b, p, 16);
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(b));
 }
+typedef __m512i ek_words;
+EK_INLINE ek_words ek_words_load(const uint32_t *p) { return _mm512_loadu_si512(p); }
+EK_INLINE ek_words ek_words_set(uint32_t x) { return _mm512_set1_epi32((int)x); }
+EK_INLINE ek_words ek_words_xor(ek_words x, ek_words y) { return _mm512_xor_si512(x, y); }
+EK_INLINE ek_words ek_words_multiply(ek_words x, uint32_t m, ek_words *high)
+{
+    const __m512i by = _mm512_set1_epi64(m), even = _mm512_mul_epu32(x, by);
+    const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(x, 32), by);
+    *high = _mm512_mask_mov_epi32(_mm512_srli_epi64(even, 32), 0xaaaa, odd);
+    return _mm512_mask_mov_epi32(even, 0xaaaa, _mm512_slli_epi64(odd, 32));
+}
+EK_INLINE ek_part ek_words_below(ek_words x, ek_words y, ek_part u)
+{
+    return _mm512_mask_mov_ps(u, _mm512_cmp_epu32_mask(x, y, _MM_CMPINT_LT), _mm512_setzero_ps());
+}
 
 #elif defined(__AVX2__) && defined(__FMA__) && !defined(EK_GENERIC)
 #include <immintrin.h>
@@ -103,6 +119,21 @@ EK_INLINE ek_part ek_part_bytes(const uint8_t *p)
     memcpy(&b, p, 8);
     return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(b)));
 }
+typedef __m256i ek_words;
+EK_INLINE ek_words ek_words_load(const uint32_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
+EK_INLINE ek_words ek_words_set(uint32_t x) { return _mm256_set1_epi32((int)x); }
+EK_INLINE ek_words ek_words_xor(ek_words x, ek_words y) { return _mm256_xor_si256(x, y); }
+EK_INLINE ek_words ek_words_multiply(ek_words x, uint32_t m, ek_words *high)
+{
+    const __m256i by = _mm256_set1_epi64x(m), even = _mm256_mul_epu32(x, by);
+    const __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64(x, 32), by);
+    *high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
+    return _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
+}
+EK_INLINE ek_part ek_words_below(ek_words x, ek_words y, ek_part u)
+{
+    return _mm256_and_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_max_epu32(x, y), x)), u);
+}
 
 #elif defined(__ARM_NEON) && defined(__aarch64__) && !defined(EK_GENERIC)
 #include <arm_neon.h>
@@ -135,8 +166,26 @@ EK_INLINE ek_part ek_part_bytes(const uint8_t *p)
     uint32x4_t b = {p[0], p[1], p[2], p[3]};
     return vcvtq_f32_u32(b);
 }
+typedef uint32x4_t ek_words;
+EK_INLINE ek_words ek_words_load(const uint32_t *p) { return vld1q_u32(p); }
+EK_INLINE ek_words ek_words_set(uint32_t x) { return vdupq_n_u32(x); }
+EK_INLINE ek_words ek_words_xor(ek_words x, ek_words y) { return veorq_u32(x, y); }
+EK_INLINE ek_words ek_words_multiply(ek_words x, uint32_t m, ek_words *high)
+{
+    const uint32x4_t first = vreinterpretq_u32_u64(vmull_u32(vget_low_u32(x), vdup_n_u32(m)));
+    const uint32x4_t second = vreinterpretq_u32_u64(vmull_u32(vget_high_u32(x), vdup_n_u32(m)));
+    *high = vuzp2q_u32(first, second);
+    return vuzp1q_u32(first, second);
+}
+EK_INLINE ek_part ek_words_below(ek_words x, ek_words y, ek_part u)
+{
+    return vreinterpretq_f32_u32(vandq_u32(vcgeq_u32(x, y), vreinterpretq_u32_f32(u)));
+}
 
 #else
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 #define EK_PARTS 4
 #define EK_TILE 3
 #define EK_NO_FMA 1
@@ -179,6 +228,40 @@ EK_INLINE ek_part ek_part_ldexp(ek_part x, ek_part n)
     return (ek_part)((bits)x + ((bits)n << 23));
 }
 EK_INLINE ek_part ek_part_bytes(const uint8_t *p) { return (ek_part){p[0], p[1], p[2], p[3]}; }
+typedef uint32_t ek_words __attribute__((vector_size(16)));
+EK_INLINE ek_words ek_words_load(const uint32_t *p)
+{
+    ek_words x;
+    memcpy(&x, p, 16);
+    return x;
+}
+EK_INLINE ek_words ek_words_set(uint32_t x) { return (ek_words){x, x, x, x}; }
+EK_INLINE ek_words ek_words_xor(ek_words x, ek_words y) { return x ^ y; }
+#if defined(__SSE2__)
+EK_INLINE ek_words ek_words_multiply(ek_words x, uint32_t m, ek_words *high)
+{
+    const __m128i by = _mm_set1_epi64x(m), upper = _mm_set1_epi64x(-1 - (int64_t)UINT32_MAX);
+    const __m128i even = _mm_mul_epu32((__m128i)x, by), odd = _mm_mul_epu32(_mm_srli_epi64((__m128i)x, 32), by);
+    *high = (ek_words)_mm_or_si128(_mm_srli_epi64(even, 32), _mm_and_si128(odd, upper));
+    return (ek_words)_mm_or_si128(_mm_andnot_si128(upper, even), _mm_slli_epi64(odd, 32));
+}
+#else
+EK_INLINE ek_words ek_words_multiply(ek_words x, uint32_t m, ek_words *high)
+{
+    ek_words low = x, upper = x;
+    for (int i = 0; i < 4; i++) {
+        const uint64_t product = (uint64_t)x[i] * m;
+        upper[i] = (uint32_t)(product >> 32);
+        low[i] = (uint32_t)product;
+    }
+    *high = upper;
+    return low;
+}
+#endif
+EK_INLINE ek_part ek_words_below(ek_words x, ek_words y, ek_part u)
+{
+    return (ek_part)((ek_words)(x >= y) & (ek_words)u);
+}
 #endif
 
 /* M(T, ...) for every T from 1 to EK_TILE: instances of a kernel, or their names in a table. */

@@ -15,6 +15,7 @@ void EK_KERNEL(fill_unit)(ek_blocked_kernels *table);
 void EK_KERNEL(fill_pool)(ek_blocked_kernels *table);
 void EK_KERNEL(fill_join)(ek_blocked_kernels *table);
 void EK_KERNEL(fill_layer)(ek_blocked_kernels *table);
+void EK_KERNEL(fill_dropout)(ek_blocked_kernels *table);
 void EK_KERNEL(fill_optimizer)(ek_blocked_kernels *table);
 void EK_KERNEL(fill_plain_sums)(ek_plain_kernels *table);
 void EK_KERNEL(fill_plain_maps)(ek_plain_kernels *table);
@@ -32,6 +33,7 @@ void EK_KERNEL(fill_kernels)(ek_kernels *table)
     EK_KERNEL(fill_pool)(&table->blocked);
     EK_KERNEL(fill_join)(&table->blocked);
     EK_KERNEL(fill_layer)(&table->blocked);
+    EK_KERNEL(fill_dropout)(&table->blocked);
     EK_KERNEL(fill_optimizer)(&table->blocked);
     EK_KERNEL(fill_plain_sums)(&table->plain);
     EK_KERNEL(fill_plain_maps)(&table->plain);
