@@ -30,6 +30,7 @@ int cli_inspect(const cli_command *self, int argc, char **argv);
 int cli_net(const cli_command *self, int argc, char **argv);
 int cli_data(const cli_command *self, int argc, char **argv);
 int cli_bench(const cli_command *self, int argc, char **argv);
+int cli_plot(const cli_command *self, int argc, char **argv);
 
 /* Runs the one of `commands` (ends with a NULL name) that argv[0] names; `self` is the command they belong to. */
 int cli_dispatch(const cli_command *self, const cli_command *commands, int argc, char **argv);
@@ -38,6 +39,13 @@ int cli_dispatch(const cli_command *self, const cli_command *commands, int argc,
 void cli_print_commands(const cli_command *commands);
 
 /* ---- Options (options.c) -------------------------------------------------------------------------------------- */
+
+/* Operands that may be given more than once, in their order. */
+enum { CLI_WORDS_MAX = 64 };
+typedef struct cli_words {
+    const char *word[CLI_WORDS_MAX];
+    int count;
+} cli_words;
 
 /* An option or, when its name does not begin with a dash, an operand. Exactly one target is set and says what the
  * value must be; a target keeps its value, the default, where the option is not given. */
@@ -49,6 +57,7 @@ typedef struct cli_option {
     bool required;
     bool *flag;        /* takes no value */
     const char **text; /* not empty; points into argv */
+    cli_words *words;  /* likewise; takes all operands from here on */
     int *integer;      /* low to high */
     int64_t *count;    /* low to high */
     uint64_t *seed;    /* any */

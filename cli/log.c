@@ -143,6 +143,8 @@ static void put_config(cli_json *j, const cli_settings *set)
     cli_json_text(j, "init", set->init);
     cli_json_whole(j, "epochs", set->epochs);
     cli_json_whole(j, "batch_size", set->batch_size);
+    cli_json_given_real(j, "micro_batch", set->micro_batch);
+    cli_json_truth(j, "ghost", set->ghost);
     cli_json_large(j, "seed", set->seed);
     cli_json_truth(j, "shuffle", !set->no_shuffle);
     cli_json_text(j, "augment", set->augment_text);

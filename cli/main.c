@@ -32,6 +32,12 @@ static const cli_command commands[] = {
      .run = cli_inspect},
     {.name = "net", .summary = "built-in nets, and what a net consists of", .run = cli_net},
     {.name = "data", .summary = "fetch a data set, describe it, show its images", .run = cli_data},
+    {.name = "plot",
+     .summary = "draw logs of trainings: losses and accuracy by epoch",
+     .text = "Draws the runs in logs side by side: train loss, validation loss and validation accuracy by epoch, a\n"
+             "curve a run.\n",
+     .example = "  evenkeel plot runs.jsonl --out runs.png\n",
+     .run = cli_plot},
     {.name = "bench",
      .summary = "how fast this machine trains and predicts",
      .text =

@@ -143,6 +143,12 @@ static int take_value(const cli_command *self, const cli_option *option, const c
         if (!*word)
             return cli_usage(self, "%s: the value is empty", option->name);
         *option->text = word;
+    } else if (option->words) {
+        if (!*word)
+            return cli_usage(self, "%s: an empty word", option->name);
+        if (option->words->count == CLI_WORDS_MAX)
+            return cli_usage(self, "%s: more than %d", option->name, CLI_WORDS_MAX);
+        option->words->word[option->words->count++] = word;
     } else if (option->seed) {
         if (!read_seed(word, option->seed))
             return cli_usage(self, "%s: '%s' is not a whole number from 0 to %ju", option->name, word,
@@ -211,7 +217,7 @@ static int parse_operand(parser *p, const char *word)
 {
     for (const cli_option *option = p->options; option->name; option++) {
         bool *given = &p->given[option - p->options];
-        if (is_operand(option) && !*given) {
+        if (is_operand(option) && (!*given || option->words)) {
             *given = true;
             return take_value(p->self, option, word);
         }

@@ -206,7 +206,7 @@ def paint(screen, path):
                         draw.ellipse((cx - 1.8, cy - 1.8, cx + 1.8, cy + 1.8), fill=ink)
             else:
                 draw.text((left, top), character, font=font, fill=ink)
-    image.save(path)
+    image.save(path, optimize=True)
 
 
 def main():

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT
+ * evenkeel plot: logs of runs as a picture. */
+#define _GNU_SOURCE
+#include "plot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { DRAWN = 64 };
+
+typedef struct settings {
+    cli_words logs;
+    const char *out, *labels;
+    bool last;
+    cli_plot_style style;
+} settings;
+
+/* ---- The file -------------------------------------------------------------------------------------------------- */
+
+static int write_all(int fd, const char *data, size_t size)
+{
+    while (size > 0) {
+        const ssize_t written = write(fd, data, size);
+        if (written < 0 && errno != EINTR)
+            return errno;
+        data += written > 0 ? written : 0;
+        size -= written > 0 ? (size_t)written : 0;
+    }
+    return 0;
+}
+
+/* Onto a temporary name beside `path` that then takes its place; devices and pipes are written to. */
+static int write_file(const char *path, const char *data, size_t size)
+{
+    struct stat info;
+    char name[PATH_MAX + 16];
+    const bool special = stat(path, &info) == 0 && !S_ISREG(info.st_mode);
+    if (strlen(path) >= PATH_MAX)
+        return ENAMETOOLONG;
+    snprintf(name, sizeof name, special ? "%s" : "%s.tmp-XXXXXX", path);
+    cli_signals_hold();
+    const int fd = special ? open(path, O_WRONLY | O_CLOEXEC) : mkstemp(name);
+    int error = fd < 0 ? errno : write_all(fd, data, size);
+    if (fd >= 0 && !special) {
+        const mode_t mask = umask(0);
+        umask(mask);
+        if (!error && fchmod(fd, 0666 & ~mask))
+            error = errno;
+    }
+    if (fd >= 0 && close(fd) && !error)
+        error = errno;
+    if (fd >= 0 && !special && !error && rename(name, path))
+        error = errno;
+    if (fd >= 0 && !special && error)
+        unlink(name);
+    cli_signals_release();
+    return error;
+}
+
+/* ---- Legend ---------------------------------------------------------------------------------------------------- */
+
+/* --labels "a,b,c": as many as there are runs. */
+static int set_labels(const cli_command *self, cli_runs *runs, const char *labels)
+{
+    int count = 1;
+    for (const char *at = labels; *at; at++)
+        count += *at == ',';
+    if (count != runs->count)
+        return cli_usage(self, "--labels: %d names for %d run%s", count, runs->count, runs->count == 1 ? "" : "s");
+    for (int i = 0; i < count; i++) {
+        const size_t length = strcspn(labels, ",");
+        snprintf(runs->run[i].label, sizeof runs->run[i].label, "%.*s", length > 120 ? 120 : (int)length, labels);
+        labels += length + 1;
+    }
+    return CLI_GO;
+}
+
+/* ---- All of it ------------------------------------------------------------------------------------------------- */
+
+static bool ends_with(const char *text, const char *end)
+{
+    const size_t length = strlen(text), end_length = strlen(end);
+    return length > end_length && !strcmp(text + length - end_length, end);
+}
+
+static int draw(const cli_command *self, settings *set, cli_runs *runs)
+{
+    char *data = NULL;
+    size_t size = 0;
+    for (int i = 0; i < set->logs.count; i++) {
+        const int status = cli_runs_read(self, runs, set->logs.word[i], set->last);
+        if (status != CLI_GO)
+            return status;
+    }
+    if (runs->count > DRAWN)
+        return cli_fail(self, "%d runs are more than can be told apart, %d; --last takes each log's last one",
+                        runs->count, DRAWN);
+    int status = set->labels ? set_labels(self, runs, set->labels) : CLI_GO;
+    if (status == CLI_GO)
+        status = cli_plot_draw(self, &set->style, runs, &data, &size);
+    if (status != CLI_GO)
+        return status;
+    const int error = write_file(set->out, data, size);
+    free(data);
+    return error ? cli_fail(self, "%s: cannot be written: %s", set->out, strerror(error)) : CLI_DONE;
+}
+
+int cli_plot(const cli_command *self, int argc, char **argv)
+{
+    settings set = {.out = NULL};
+    const cli_option options[] = {
+        {"LOG...", .words = &set.logs, .required = true, .help = "logs that 'evenkeel train --log' has written"},
+        {"--out", .letter = 'o', .value = "FILE", .text = &set.out, .required = true,
+         .help = "the picture, .svg or .png"},
+        {"--last", .flag = &set.last, .help = "of each log the last run alone (all of them)"},
+        {"--labels", .value = "A,B,...", .text = &set.labels, .help = "names of the runs (the files')"},
+        {"--title", .value = "TEXT", .text = &set.style.title, .help = "above it all (none)"},
+        {"--transparent", .flag = &set.style.transparent, .help = "no background (white)"},
+        {.name = NULL},
+    };
+    const int parsed = cli_parse(self, options, argc, argv);
+    if (parsed != CLI_GO)
+        return parsed;
+    set.style.svg = ends_with(set.out, ".svg");
+    if (!set.style.svg && !ends_with(set.out, ".png"))
+        return cli_usage(self, "--out: '%s' ends neither with .svg nor with .png", set.out);
+    cli_runs runs = {.count = 0};
+    const int status = draw(self, &set, &runs);
+    cli_runs_free(&runs);
+    return cli_finish(self, status);
+}

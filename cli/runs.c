@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+#include "runs.h"
+#include "json_read.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { EPOCHS_MAX = CLI_COUNT_MAX, RUNS_MAX = 1000 };
+static const size_t size_max = (size_t)1 << 30; /* of a log */
+
+/* ---- Records --------------------------------------------------------------------------------------------------- */
+
+static cli_run *find_run(cli_runs *runs, int first, const char *id)
+{
+    for (int i = runs->count - 1; i >= first; i--)
+        if (!strcmp(runs->run[i].id, id))
+            return &runs->run[i];
+    return NULL;
+}
+
+static bool add_run(cli_runs *runs, const char *id, cli_span record)
+{
+    cli_span net, name;
+    if (runs->count == runs->room) {
+        const int room = 2 * runs->room + 8;
+        cli_run *more = realloc(runs->run, (size_t)room * sizeof *more);
+        if (!more)
+            return false;
+        runs->run = more;
+        runs->room = room;
+    }
+    cli_run *run = &runs->run[runs->count++];
+    *run = (cli_run){.epochs = 0};
+    snprintf(run->id, sizeof run->id, "%s", id);
+    if (cli_json_member(record, "net", &net) && cli_json_member(net, "name", &name))
+        cli_json_read_text(name, run->net, sizeof run->net);
+    return true;
+}
+
+static double number_of(cli_span record, const char *key)
+{
+    cli_span value;
+    return cli_json_member(record, key, &value) ? cli_json_read_real(value) : NAN;
+}
+
+static bool add_epoch(cli_run *run, cli_span record)
+{
+    static const char *const keys[RUN_CURVES] = {"train_loss", "val_loss", "val_accuracy"};
+    const double epoch = number_of(record, "epoch");
+    const int before = run->epochs ? run->epoch[run->epochs - 1].epoch : 0;
+    if (!(epoch > before && epoch <= EPOCHS_MAX))
+        return true;
+    if (run->epochs == run->room) {
+        const int room = 2 * run->room + 16;
+        cli_epoch *more = realloc(run->epoch, (size_t)room * sizeof *more);
+        if (!more)
+            return false;
+        run->epoch = more;
+        run->room = room;
+    }
+    cli_epoch *e = &run->epoch[run->epochs++];
+    e->epoch = (int)epoch;
+    for (int i = 0; i < RUN_CURVES; i++)
+        e->value[i] = number_of(record, keys[i]);
+    return true;
+}
+
+static bool take_line(cli_runs *runs, int first, cli_span line)
+{
+    char event[16], id[64];
+    cli_span value, run_id;
+    if (!cli_json_is_valid(line) || !cli_json_member(line, "event", &value) ||
+        !cli_json_read_text(value, event, sizeof event) || !cli_json_member(line, "run", &run_id) ||
+        !cli_json_read_text(run_id, id, sizeof id))
+        return true;
+    cli_run *run = find_run(runs, first, id);
+    if (!strcmp(event, "start") && !run && runs->count < RUNS_MAX)
+        return add_run(runs, id, line);
+    return !run || strcmp(event, "epoch") != 0 || add_epoch(run, line);
+}
+
+bool cli_runs_parse(cli_runs *runs, const char *text, size_t size)
+{
+    const int first = runs->count;
+    for (const char *end = text + size; text < end;) {
+        const char *newline = memchr(text, '\n', (size_t)(end - text));
+        const char *stop = newline ? newline : end;
+        if (!take_line(runs, first, (cli_span){text, (size_t)(stop - text)}))
+            return false;
+        text = stop + (newline != NULL);
+    }
+    return true;
+}
+
+/* ---- Files ----------------------------------------------------------------------------------------------------- */
+
+static void free_run(cli_run *run)
+{
+    free(run->epoch);
+}
+
+/* "runs/a.jsonl" and the second of three: "a #2". */
+static void label(cli_run *run, const char *path, int number, int count)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    const char *dot = strrchr(name, '.');
+    const int length = dot && dot > name ? (int)(dot - name) : (int)strlen(name);
+    const int kept = length > 100 ? 100 : length;
+    if (count > 1)
+        snprintf(run->label, sizeof run->label, "%.*s #%d", kept, name, number);
+    else
+        snprintf(run->label, sizeof run->label, "%.*s", kept, name);
+}
+
+/* The file's bytes, *size of them; NULL with errno. */
+static char *read_file(const char *path, size_t *size)
+{
+    FILE *file = fopen(path, "re");
+    char *text = NULL;
+    size_t room = 0;
+    *size = 0;
+    for (bool more = file != NULL; more;) {
+        if (*size == room) {
+            room = 2 * room + 65536;
+            char *larger = room <= 2 * size_max ? realloc(text, room) : NULL;
+            if (!larger) {
+                errno = room <= 2 * size_max ? ENOMEM : EFBIG;
+                free(text);
+                fclose(file);
+                return NULL;
+            }
+            text = larger;
+        }
+        *size += fread(text + *size, 1, room - *size, file);
+        more = !feof(file) && !ferror(file);
+    }
+    if (file && ferror(file)) {
+        free(text);
+        text = NULL;
+    }
+    const int error = errno;
+    if (file)
+        fclose(file);
+    errno = error;
+    return text;
+}
+
+int cli_runs_read(const cli_command *self, cli_runs *runs, const char *path, bool last)
+{
+    size_t size;
+    char *text = read_file(path, &size);
+    if (!text)
+        return cli_fail(self, "%s: cannot be read: %s", path, strerror(errno));
+    const int first = runs->count;
+    const bool parsed = cli_runs_parse(runs, text, size);
+    free(text);
+    if (!parsed)
+        return cli_fail(self, "%s: %s", path, strerror(ENOMEM));
+    const int found = runs->count - first;
+    if (found == 0)
+        return cli_fail(self, "%s: no run in it; 'evenkeel train --log FILE' writes logs", path);
+    for (int i = 0; i < found; i++)
+        label(&runs->run[first + i], path, i + 1, last ? 1 : found);
+    if (last) {
+        for (int i = first; i < runs->count - 1; i++)
+            free_run(&runs->run[i]);
+        runs->run[first] = runs->run[runs->count - 1];
+        runs->count = first + 1;
+    }
+    return CLI_GO;
+}
+
+void cli_runs_free(cli_runs *runs)
+{
+    for (int i = 0; i < runs->count; i++)
+        free_run(&runs->run[i]);
+    free(runs->run);
+    *runs = (cli_runs){0};
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT
+ * Runs as logs tell them (docs/log.md). */
+#ifndef RUNS_H
+#define RUNS_H
+
+#include "cli.h"
+
+enum { RUN_CURVES = 3 };
+
+/* What is drawn of a run. */
+typedef enum cli_curve { CURVE_TRAIN_LOSS, CURVE_VAL_LOSS, CURVE_VAL_ACCURACY } cli_curve;
+
+typedef struct cli_epoch {
+    double value[RUN_CURVES]; /* NaN where the log says null */
+    int epoch;
+} cli_epoch;
+
+typedef struct cli_run {
+    char id[64];
+    char label[128]; /* what the legend calls it */
+    char net[64];
+    cli_epoch *epoch;
+    int epochs, room;
+} cli_run;
+
+typedef struct cli_runs {
+    cli_run *run;
+    int count, room;
+} cli_runs;
+
+/* Adds the runs in the log `text`, in the order in which they begin; lines that are no records are skipped, and so are
+ * records of epochs that do not follow each other. False when memory is short. */
+bool cli_runs_parse(cli_runs *runs, const char *text, size_t size);
+
+/* The same from a file, of whose runs the last alone is kept where `last`. Labels are the file's name without folder
+ * and ending, behind it "#2" and so on where there are several. CLI_GO, or CLI_FAILED after a message. */
+int cli_runs_read(const cli_command *self, cli_runs *runs, const char *path, bool last);
+
+void cli_runs_free(cli_runs *runs);
+
+#endif
