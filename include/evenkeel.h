@@ -122,6 +122,14 @@ typedef enum ek_moving_variance {
 #define EK_EPS_ZERO (-1.0f)            /* for options.eps: exactly 0, since 0 means the default */
 #define EK_MOMENTUM_CUMULATIVE (-1.0f) /* for options.momentum: 1/(number of batches so far), PyTorch's None */
 
+/* Which of the two batch normalisation takes out: its "lite" versions, d2l section 8.5, exercise 4. The variance is
+ * about the mean in each of them, and moving statistics are kept of both. */
+typedef enum ek_normalize {
+    EK_NORMALIZE_BOTH = 0,     /* y = gamma*(x - mean)/sqrt(var + eps) + beta */
+    EK_NORMALIZE_MEAN = 1,     /* y = gamma*(x - mean) + beta; eps does not count */
+    EK_NORMALIZE_DEVIATION = 2 /* y = gamma*x/sqrt(var + eps) + beta */
+} ek_normalize;
+
 /* Batch normalisation, Ioffe and Szegedy 2015 (arXiv:1502.03167); d2l section 8.5.2. Three independent switches
  * freeze it: which statistics normalise, whether the moving ones update, and (in a net) whether gamma and beta
  * train. */
@@ -132,6 +140,7 @@ typedef struct ek_batch_norm_options {
     bool use_moving;                    /* training normalises with the moving statistics; default: the batch's */
     bool hold_moving;                   /* training leaves the moving statistics alone; default: it updates them */
     int threads;                        /* default 1, the calling thread alone */
+    ek_normalize normalize;             /* default both; backward takes what forward took */
 } ek_batch_norm_options;
 
 /* The seed of it all, the book's batch_norm(X, gamma, beta, moving_mean, moving_var, eps, momentum):
@@ -153,7 +162,8 @@ EK_API ek_status ek_batch_norm_simplified(ek_shape shape, const float *x, const 
 /* Batch normalisation with every switch, and what its backward needs.
  * moving_mean, moving_var: [C]; may both be NULL (no tracked statistics: prediction then uses the batch's).
  * num_batches: the update counter, may be NULL unless momentum is cumulative; one more after each update.
- * save_mean, save_rstd: [C], written with what normalised, rstd = 1/sqrt(var + eps); may be NULL.
+ * save_mean, save_rstd: [C], written with what normalised, rstd = 1/sqrt(var + eps), or 1 where the mean alone is taken
+ * out; with the deviation alone, save_mean is still the mean. May be NULL.
  * y may be x, though backward reads x. Errors as ek_batch_norm; EK_ERR_SHAPE for M = 1 where batch statistics
  * normalise in training or update the moving ones. */
 EK_API ek_status ek_batch_norm_forward(ek_mode mode, ek_shape shape, const float *x, const float *gamma,
@@ -166,6 +176,8 @@ EK_API ek_status ek_batch_norm_forward(ek_mode mode, ek_shape shape, const float
  *   dbeta = sum dy      dgamma = sum dy*xhat      xhat = (x - mean)*rstd
  *   batch statistics:   dx = gamma*rstd*(dy - dbeta/M - xhat*dgamma/M)
  *   moving statistics:  dx = gamma*rstd*dy    (prediction, or options.use_moving)
+ * With EK_NORMALIZE_MEAN rstd is 1, and of batch statistics dx = gamma*(dy - dbeta/M). With EK_NORMALIZE_DEVIATION
+ *   dgamma = sum dy*x*rstd       dx = gamma*rstd*(dy - (x - mean)*rstd*dgamma/M)    of batch statistics.
  * Writes (never adds to) dx: shape, dgamma, dbeta: [C]; each may be NULL; dx may be dy. `mode` and `tracked`
  * (whether forward had moving statistics) decide which dx. */
 EK_API ek_status ek_batch_norm_backward(ek_mode mode, bool tracked, ek_shape shape, const float *x, const float *dy,
@@ -262,6 +274,7 @@ typedef struct ek_net_batchnorm_options {
     bool hold_affine;                   /* training leaves gamma and beta alone */
     bool no_scale;                      /* no gamma: it is 1, as in Keras with scale=False */
     bool no_center;                     /* no beta: it is 0, as in Keras with center=False */
+    ek_normalize normalize;             /* default both */
 } ek_net_batchnorm_options;
 
 typedef struct ek_net_layernorm_options {

@@ -146,6 +146,31 @@ static const char *const nets[] = {
     /* frozen norms in sums */
     "input 2 4 4\nconv2d 3\nresidual { conv2d 3\nbatchnorm use_moving=yes }\nsigmoid\nresidual { conv2d 3\n"
     "batchnorm tracking=no }\nsigmoid\nresidual { sigmoid\nconv2d 3\nbatchnorm hold_affine=yes\n}\nflatten\nlinear 3\n",
+    /* the mean alone, the deviation alone: in units and sums, held, moving, with other options, after the activation;
+     * a bias before the second kind has a gradient */
+    "input 2 7 6\nconv2d 4 kernel=3\nbatchnorm normalize=mean\nsigmoid\navgpool 2\nconv2d 5 kernel=2\n"
+    "batchnorm normalize=mean eps=0\nrelu\nflatten\nlinear 6\nbatchnorm normalize=mean scale=no\nsigmoid\nlinear 4\n",
+    "input 2 3 3\nflatten\nlinear 4\nbatchnorm normalize=mean use_moving=yes\nsigmoid\n"
+    "batchnorm normalize=mean affine=no momentum=cumulative\n"
+    "linear 3\nbatchnorm normalize=mean tracking=no hold_affine=yes\n",
+    "input 2 7 6\nconv2d 4 kernel=3\nbatchnorm normalize=deviation\nsigmoid\navgpool 2\nconv2d 5 kernel=2\n"
+    "batchnorm normalize=deviation eps=0.1 moving_variance=population\nrelu\nflatten\nlinear 3\n",
+    "input 2 4 4\nbatchnorm normalize=deviation center=no\nflatten\nlinear 6\nbatchnorm normalize=deviation "
+    "use_moving=yes\nsigmoid\nbatchnorm normalize=deviation affine=no momentum=cumulative eps=1\nlinear 3\n",
+    "input 2 3 3\nconv2d 3 kernel=2\nbatchnorm normalize=deviation tracking=no\nsigmoid\nflatten\nlinear 3\n"
+    "batchnorm normalize=deviation hold_affine=yes\n",
+    "input 1 6 6\nconv2d 3 kernel=3\nbatchnorm normalize=deviation use_moving=yes hold_moving=yes\nsigmoid\navgpool 2\n"
+    "flatten\nlinear 6\nbatchnorm normalize=mean use_moving=yes hold_moving=yes hold_affine=yes\nlinear 3\n",
+    "input 2 5 5\nconv2d 3 kernel=3 padding=1\nresidual {\nconv2d 3 kernel=3 padding=1\n"
+    "batchnorm normalize=deviation\n}\nrelu\nresidual {\nconv2d 3\nbatchnorm normalize=mean\nsigmoid\n"
+    "conv2d 3 bias=no\nbatchnorm normalize=mean\n}\nsigmoid\nflatten\nlinear 3\n",
+    "input 2 5 5\nconv2d 3 kernel=3\nresidual { conv2d 3\nbatchnorm normalize=deviation use_moving=yes\n"
+    "} shortcut { conv2d 3\nbatchnorm normalize=deviation hold_moving=yes eps=0.5\n}\nrelu\n"
+    "batchnorm normalize=mean\nmaxpool 2\nflatten\nlinear 3\n",
+    /* before activations whose backward asks for z once more */
+    "input 2 6 6\nconv2d 4 kernel=3\nbatchnorm normalize=deviation\ngelu\navgpool 2\nconv2d 5 kernel=2\n"
+    "batchnorm normalize=mean\ngelu\nflatten\nlinear 6\nbatchnorm normalize=deviation use_moving=yes\ngelu\nlinear 3\n",
+    "input 2 4 4\nconv2d 3\nresidual { conv2d 3\nbatchnorm normalize=deviation }\ngelu\nflatten\nlinear 3\n",
     /* norms without gamma or beta in sums */
     "input 2 5 4\nconv2d 3\nresidual { conv2d 3 kernel=3 padding=1\nbatchnorm scale=no }\nsigmoid\nresidual {\n"
     "conv2d 3\nbatchnorm center=no }\nrelu\nresidual { batchnorm scale=no\nsigmoid\nconv2d 3\nbatchnorm affine=no\n"

@@ -80,7 +80,7 @@ static inline void reference_again(problem *p, double eps)
     ek_reference_batch_statistics(p->s, p->x2, p->mean, p->var);
     for (int64_t c = 0; c < p->s.c; c++)
         p->rstd[c] = ek_norm_rstd(p->var[c], eps);
-    ek_reference_batch_norm(p->s, p->x2, p->gamma2, p->beta2, p->mean, p->rstd, p->y2);
+    ek_reference_batch_norm(EK_NORMALIZE_BOTH, p->s, p->x2, p->gamma2, p->beta2, p->mean, p->rstd, p->y2);
 }
 
 /* Channels of deviation about 1 around `ratio`; every fourth is constant where `constants`. */

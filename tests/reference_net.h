@@ -134,10 +134,11 @@ static inline void reference_batchnorm(reference_net *r, int layer, ek_mode mode
     const double *var = by_batch ? s->batch_var : reference_part(r, r->values, l->moving_var);
     for (int c = 0; c < l->in.c; c++) {
         s->mean[c] = mean[c];
-        s->rstd[c] = ek_norm_rstd(var[c], (double)l->o.batchnorm.eps);
+        s->rstd[c] = ek_norm_factor(l->o.batchnorm.normalize, var[c], (double)l->o.batchnorm.eps);
     }
-    ek_reference_batch_norm(reference_shape(l, r->n), x, reference_part(r, r->values, l->weight),
-                            reference_part(r, r->values, l->bias), s->mean, s->rstd, s->y);
+    ek_reference_batch_norm(l->o.batchnorm.normalize, reference_shape(l, r->n), x,
+                            reference_part(r, r->values, l->weight), reference_part(r, r->values, l->bias), s->mean,
+                            s->rstd, s->y);
 }
 
 /* ---- Blocks: the ends of their parts, copied and added channel by channel ---- */
@@ -319,8 +320,8 @@ static inline void reference_backward_layer(reference_net *r, int i, const doubl
             ek_reference_conv_backward_weight(&conv, r->n, in, dy, dweight, dbias);
             break;
         case EK_LAYER_BATCHNORM:
-            ek_reference_batch_norm_backward(reference_by_batch(l, EK_TRAINING), shape, in, dy, weight, s->mean,
-                                             s->rstd, s->dx, dweight, dbias);
+            ek_reference_batch_norm_backward(l->o.batchnorm.normalize, reference_by_batch(l, EK_TRAINING), shape, in,
+                                             dy, weight, s->mean, s->rstd, s->dx, dweight, dbias);
             break;
         case EK_LAYER_LAYERNORM:
             ek_reference_layer_norm_backward(shape, in, dy, weight, s->mean, s->rstd, s->dx, dweight, dbias);

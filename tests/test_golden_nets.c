@@ -118,9 +118,8 @@ static void run_case(const ek_safetensors *file, const char *name, int threads)
     ek_dataset_free(data);
 }
 
-static void run_cases(void **state, bool normed)
+static int run_cases(const ek_safetensors *file, bool normed)
 {
-    const ek_safetensors *file = *state;
     int cases = 0;
     for (size_t i = 0; i < file->metadata_count; i++) {
         const char *name = file->metadata[i].key, *text = file->metadata[i].value;
@@ -130,17 +129,27 @@ static void run_cases(void **state, bool normed)
         run_case(file, name, 2);
         cases++;
     }
-    assert_true(cases >= (normed ? 13 : 4));
+    return cases;
 }
 
 static void test_with_batchnorm(void **state)
 {
-    run_cases(state, true);
+    assert_true(run_cases(*state, true) >= 13);
+}
+
+/* BN-LeNet's layers, and every option, with batch norms of the mean or the deviation alone, without gamma, without
+ * beta, after the activation. */
+static void test_lite(void **state)
+{
+    (void)state;
+    ek_safetensors *file = golden_open("lite.safetensors");
+    assert_true(run_cases(file, true) >= 9);
+    ek_safetensors_free(file);
 }
 
 static void test_without_batchnorm(void **state)
 {
-    run_cases(state, false);
+    assert_true(run_cases(*state, false) >= 4);
 }
 
 static int open_golden(void **state)
@@ -160,6 +169,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_without_batchnorm),
         cmocka_unit_test(test_with_batchnorm),
+        cmocka_unit_test(test_lite),
     };
     return cmocka_run_group_tests_name("golden_nets", tests, open_golden, close_golden);
 }

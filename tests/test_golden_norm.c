@@ -62,6 +62,10 @@ static batch_norm_case read_case(const ek_safetensors *file, const char *name, c
         .use_moving = golden_int(text, "use_moving"),
         .hold_moving = golden_int(text, "hold_moving"),
     };
+    if (strstr(text, " normalize=mean "))
+        c.options.normalize = EK_NORMALIZE_MEAN;
+    if (strstr(text, " normalize=deviation "))
+        c.options.normalize = EK_NORMALIZE_DEVIATION;
     c.batch_statistics = !c.tracked || (c.mode == EK_TRAINING && !c.options.use_moving);
     c.updates = c.tracked && c.mode == EK_TRAINING && !c.options.hold_moving;
     return c;
@@ -138,9 +142,8 @@ static void run_batch_norm(const batch_norm_case *c, ek_layout layout, int threa
         free(all[i]);
 }
 
-static void test_batch_norm(void **state)
+static int run_batch_norms(const ek_safetensors *file)
 {
-    const ek_safetensors *file = *state;
     int cases = 0;
     for (size_t i = 0; i < file->metadata_count; i++) {
         if (!golden_is(file->metadata[i].value, "batch_norm"))
@@ -152,7 +155,21 @@ static void test_batch_norm(void **state)
         run_batch_norm(&c, EK_NHWC, 2);
         cases++;
     }
-    assert_true(cases >= 24);
+    return cases;
+}
+
+static void test_batch_norm(void **state)
+{
+    assert_true(run_batch_norms(*state) >= 24);
+}
+
+/* The mean alone, the deviation alone. */
+static void test_lite(void **state)
+{
+    (void)state;
+    ek_safetensors *file = golden_open("lite.safetensors");
+    assert_true(run_batch_norms(file) >= 32);
+    ek_safetensors_free(file);
 }
 
 /* The seed's two functions: the cases they can express, whose moving variance is the population's. */
@@ -272,10 +289,8 @@ static int close_golden(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_batch_norm),
-        cmocka_unit_test(test_book),
-        cmocka_unit_test(test_cumulative),
-        cmocka_unit_test(test_layer_norm),
+        cmocka_unit_test(test_batch_norm), cmocka_unit_test(test_lite),       cmocka_unit_test(test_book),
+        cmocka_unit_test(test_cumulative), cmocka_unit_test(test_layer_norm),
     };
     return cmocka_run_group_tests_name("golden_norm", tests, open_golden, close_golden);
 }

@@ -73,6 +73,7 @@ typedef struct operation {
     ek_pool2d pool;
     ek_unit unit;
     bool by_batch, layer;
+    ek_normalize normalize;
     int64_t n, in, out; /* of all samples */
     double *x, *y, *a, *weight, *bias, *mean, *rstd, *factors;
 } operation;
@@ -170,18 +171,19 @@ static double unit_loss(void *of)
         double *var = reference_doubles(u->c);
         ek_reference_batch_statistics(shape, o->x, o->mean, var);
         for (int c = 0; c < u->c; c++)
-            o->rstd[c] = ek_norm_rstd(var[c], 1e-5);
+            o->rstd[c] = ek_norm_factor(o->normalize, var[c], 1e-5);
         free(var);
     }
-    const ek_reference_norm norm = {o->mean, o->rstd, o->weight, o->bias, o->by_batch};
+    const ek_reference_norm norm = {o->mean, o->rstd, o->weight, o->bias, o->by_batch, o->normalize};
     ek_reference_unit(u, o->n, &norm, o->x, o->a, o->y);
     return dot(o->y, o->factors, o->out);
 }
 
-static void check_unit(ek_unit u, bool by_batch, bool layer)
+static void check_unit(ek_unit u, ek_normalize normalize, bool by_batch, bool layer)
 {
     const int64_t n = 3, in = n * u.c * u.h * u.w, norms = layer ? in / n : u.c;
-    operation o = {.unit = u, .by_batch = by_batch, .layer = layer, .n = n, .in = in, .out = in / (u.pool * u.pool)};
+    operation o = {.unit = u, .by_batch = by_batch, .layer = layer, .normalize = normalize, .n = n, .in = in};
+    o.out = in / (u.pool * u.pool);
     o.x = random_doubles(in);
     o.y = reference_doubles(in);
     o.a = reference_doubles(in);
@@ -190,9 +192,14 @@ static void check_unit(ek_unit u, bool by_batch, bool layer)
     o.bias = random_doubles(norms);
     o.mean = random_doubles(norms);
     o.rstd = random_doubles(norms);
+    for (int64_t i = 0; i < norms; i++) { /* so that no relu is idle all over */
+        o.rstd[i] = normalize == EK_NORMALIZE_MEAN ? 1 : 1.2 + o.rstd[i];
+        o.weight[i] += o.weight[i] < 0 ? -0.5 : 0.5;
+        o.bias[i] *= 0.3;
+    }
     double *dx = reference_doubles(in), *dgamma = reference_doubles(norms), *dbeta = reference_doubles(norms);
     unit_loss(&o);
-    const ek_reference_norm norm = {o.mean, o.rstd, o.weight, o.bias, by_batch};
+    const ek_reference_norm norm = {o.mean, o.rstd, o.weight, o.bias, by_batch, normalize};
     if (layer)
         ek_reference_layer_norm_backward((ek_shape){.n = n, .c = u.c, .h = u.h, .w = u.w}, o.x, o.factors, o.weight,
                                          o.mean, o.rstd, dx, dgamma, dbeta);
@@ -227,11 +234,13 @@ static void test_reference_units(void **state)
                                    .negative_slope = 0.3f};
                 if (u.maximum && u.activation == EK_IDENTITY)
                     continue;
-                check_unit(u, false, false);
-                if (u.norm)
-                    check_unit(u, true, false);
+                check_unit(u, EK_NORMALIZE_BOTH, false, false);
+                for (int i = EK_NORMALIZE_BOTH; u.norm && i <= EK_NORMALIZE_DEVIATION; i++) {
+                    check_unit(u, (ek_normalize)i, false, false);
+                    check_unit(u, (ek_normalize)i, true, false);
+                }
             }
-    check_unit((ek_unit){.c = 2, .h = 3, .w = 4, .norm = true, .pool = 1}, false, true);
+    check_unit((ek_unit){.c = 2, .h = 3, .w = 4, .norm = true, .pool = 1}, EK_NORMALIZE_BOTH, false, true);
 }
 
 typedef struct logits {
@@ -399,7 +408,8 @@ static bool no_gradient(const ek_net *net, const ek_tensor *t)
     const int next = only_reader(net, t->layer);
     const bool map = net->layers[t->layer].kind == EK_LAYER_CONV2D || net->layers[t->layer].kind == EK_LAYER_LINEAR;
     return t->role == EK_ROLE_BIAS && map && next >= 0 && net->layers[next].kind == EK_LAYER_BATCHNORM &&
-           !net->layers[next].o.batchnorm.use_moving;
+           !net->layers[next].o.batchnorm.use_moving &&
+           net->layers[next].o.batchnorm.normalize != EK_NORMALIZE_DEVIATION;
 }
 
 static void check_gradients(const ek_net *net, const char *text, const ek_program *program, const reference_net *r)

@@ -22,6 +22,7 @@ static void test_written_as_read(void **state)
         "input 65536 1 1\nbatchnorm eps=0 momentum=1 moving_variance=population affine=no tracking=no\n",
         "input 1 1 1\nbatchnorm momentum=cumulative use_moving=yes hold_moving=yes hold_affine=yes\n",
         "input 1 1 1\nbatchnorm scale=no\nbatchnorm center=no\nbatchnorm scale=no center=no hold_affine=yes\n",
+        "input 1 1 1\nbatchnorm normalize=mean\nbatchnorm momentum=1 normalize=deviation scale=no\n",
         "input 2 3 4\nbatchnorm eps=0.001 momentum=0.01\nlayernorm\nlayernorm eps=1e-12 affine=no\n",
         ("input 4 30 31\nconv2d 6 kernel=3x5 padding=1x2 stride=2x1 dilation=1x2 groups=2 bias=no\n"
          "conv2d 6 kernel=3 dilation=2 groups=6\navgpool 3x2\navgpool 2x3 stride=2 padding=1x0 "
@@ -41,8 +42,9 @@ static void test_defaults_are_not_written(void **state)
         "input 9 9 9\nconv2d 6 kernel=1x1 padding=0 stride=1 dilation=1x1 groups=1 bias=yes\n"
         "avgpool 2x2 stride=2 padding=0 count_include_pad=yes\n"
         "leaky_relu negative_slope=1e-2\ngelu approximate=none\ndropout p=0.5\n"
-        "batchnorm eps=1e-5 momentum=0.1 moving_variance=unbiased affine=yes scale=yes center=yes tracking=yes "
-        "use_moving=no hold_moving=no hold_affine=no\nlayernorm eps=0.00001 affine=yes\nflatten\nlinear 3 bias=yes",
+        "batchnorm eps=1e-5 momentum=0.1 moving_variance=unbiased normalize=both affine=yes scale=yes center=yes "
+        "tracking=yes use_moving=no hold_moving=no hold_affine=no\nlayernorm eps=0.00001 affine=yes\n"
+        "flatten\nlinear 3 bias=yes",
         "input 9 9 9\nconv2d 6\navgpool 2\nleaky_relu\ngelu\ndropout\nbatchnorm\nlayernorm\nflatten\nlinear 3\n");
 }
 

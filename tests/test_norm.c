@@ -170,7 +170,7 @@ static void test_switches(void **state)
             near("save_mean", s, c, (double)p.save_mean[c], p.mean[c], by_batch ? 4 * U * fabs(p.mean[c]) : 0);
             near("save_rstd", s, c, (double)p.save_rstd[c], p.rstd[c], 4 * U * p.rstd[c]);
         }
-        ek_reference_batch_norm(s, p.x2, p.gamma2, p.beta2, p.mean, p.rstd, p.y2);
+        ek_reference_batch_norm(EK_NORMALIZE_BOTH, s, p.x2, p.gamma2, p.beta2, p.mean, p.rstd, p.y2);
         check_y(&p);
         free(old_mean);
         free(old_var);
@@ -188,7 +188,7 @@ static void test_without_affine(void **state)
             p.gamma2[c] = bits & 1 ? p.gamma2[c] : 1;
             p.beta2[c] = bits & 2 ? p.beta2[c] : 0;
         }
-        ek_reference_batch_norm(p.s, p.x2, p.gamma2, p.beta2, p.mean, p.rstd, p.y2);
+        ek_reference_batch_norm(EK_NORMALIZE_BOTH, p.s, p.x2, p.gamma2, p.beta2, p.mean, p.rstd, p.y2);
         OK(ek_batch_norm_simplified(p.s, p.x, bits & 1 ? p.gamma : NULL, bits & 2 ? p.beta : NULL, 1e-5f, p.y));
         check_y(&p);
         problem_free(&p);

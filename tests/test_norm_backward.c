@@ -11,7 +11,8 @@ static void check_backward(problem *p, bool by_batch, double *dx2, double *dgamm
     ek_shape s = p->s;
     double m = (double)ek_norm_count(s);
     double *sum = room(s.c, sizeof *sum), *product = room(s.c, sizeof *product), *wide = room(s.c, sizeof *wide);
-    ek_reference_batch_norm_backward(by_batch, s, p->x2, p->dy2, p->gamma2, p->mean, p->rstd, dx2, dgamma2, dbeta2);
+    ek_reference_batch_norm_backward(EK_NORMALIZE_BOTH, by_batch, s, p->x2, p->dy2, p->gamma2, p->mean, p->rstd, dx2,
+                                     dgamma2, dbeta2);
     for (int64_t i = 0; i < p->size; i++) {
         int64_t c = channel_of(s, i);
         double xhat = fabs((p->x2[i] - p->mean[c]) * p->rstd[c]), dy = fabs(p->dy2[i]);
@@ -111,9 +112,9 @@ static double weighted(bool layer, bool by_batch, ek_shape s, const double *x, c
         ek_reference_batch_statistics(s, x, batch_mean, batch_var);
         for (int64_t c = 0; c < s.c; c++)
             batch_var[c] = ek_norm_rstd(batch_var[c], 1e-3);
-        ek_reference_batch_norm(s, x, gamma, beta, batch_mean, batch_var, y);
+        ek_reference_batch_norm(EK_NORMALIZE_BOTH, s, x, gamma, beta, batch_mean, batch_var, y);
     } else {
-        ek_reference_batch_norm(s, x, gamma, beta, mean, rstd, y);
+        ek_reference_batch_norm(EK_NORMALIZE_BOTH, s, x, gamma, beta, mean, rstd, y);
     }
     for (int i = 0; i < SMALL; i++)
         sum += w[i] * y[i];
@@ -144,7 +145,8 @@ static void test_finite_differences(void **state)
             ek_reference_layer_norm(s, x, gamma, beta, 1e-3, y, mean, rstd);
             ek_reference_layer_norm_backward(s, x, w, gamma, mean, rstd, dx, dgamma, dbeta);
         } else {
-            ek_reference_batch_norm_backward(by_batch, s, x, w, gamma, mean, rstd, dx, dgamma, dbeta);
+            ek_reference_batch_norm_backward(EK_NORMALIZE_BOTH, by_batch, s, x, w, gamma, mean, rstd, dx, dgamma,
+                                             dbeta);
         }
         struct {
             const char *name;

@@ -24,6 +24,7 @@ typedef struct call {
     int64_t bytes;        /* of x */
     double eps, momentum; /* momentum < 0: cumulative */
     bool population;
+    ek_normalize normalize;
     bool by_batch; /* batch statistics normalise */
     bool update;   /* and they enter the moving ones */
     int threads;
@@ -147,13 +148,15 @@ static ek_status batch_statistics(const call *f, const float *x, channels *ch)
     return EK_OK;
 }
 
-/* y = (x - mean)*scale + shift with the mean's first 24 bits as mean, the others in shift. */
+/* y = (x - mean)*scale + shift with the mean's first 24 bits as mean, the others in shift; a mean of 0 where nothing is
+ * centred. */
 static ek_status apply(const call *f, const float *x, const float *gamma, const float *beta, channels *ch, float *y)
 {
     float **t = ch->numbers;
     for (int64_t c = 0; c < f->shape.c; c++) {
-        t[0][c] = (float)ch->norm_mean[c];
-        const double scale = (gamma ? (double)gamma[c] : 1) * ch->rstd[c], low = ch->norm_mean[c] - (double)t[0][c];
+        const double mean = f->normalize == EK_NORMALIZE_DEVIATION ? 0 : ch->norm_mean[c];
+        t[0][c] = (float)mean;
+        const double scale = (gamma ? (double)gamma[c] : 1) * ch->rstd[c], low = mean - (double)t[0][c];
         const double b = beta ? (double)beta[c] : 0;
         t[1][c] = (float)scale;
         t[2][c] = (float)(low == 0 ? b : b - low * scale);
@@ -202,7 +205,8 @@ static ek_status forward(const call *f, const float *x, const float *gamma, cons
         status = batch_statistics(f, x, &ch);
     for (int64_t i = 0; !status && i < c; i++) {
         ch.norm_mean[i] = f->by_batch || !moving_mean ? ch.mean[i] : (double)moving_mean[i];
-        ch.rstd[i] = ek_norm_rstd(f->by_batch || !moving_var ? ch.var[i] : (double)moving_var[i], f->eps);
+        ch.rstd[i] =
+            ek_norm_factor(f->normalize, f->by_batch || !moving_var ? ch.var[i] : (double)moving_var[i], f->eps);
     }
     if (!status)
         status = apply(f, x, gamma, beta, &ch, y);
@@ -299,6 +303,10 @@ static ek_status take_options(call *f, ek_mode mode, bool tracked, const ek_batc
     if (o.moving_variance != EK_MOVING_UNBIASED && o.moving_variance != EK_MOVING_POPULATION)
         return ek_fail(EK_ERR_ARGUMENT, "%s: moving_variance %d is no kind of variance", f->name,
                        (int)o.moving_variance);
+    if (o.normalize < EK_NORMALIZE_BOTH || o.normalize > EK_NORMALIZE_DEVIATION)
+        return ek_fail(EK_ERR_ARGUMENT, "%s: normalize %d is none of EK_NORMALIZE_BOTH, _MEAN and _DEVIATION",
+                       f->name, (int)o.normalize);
+    f->normalize = o.normalize;
     f->threads = o.threads;
     EK_TRY(ek_plain_check_threads(f->name, &f->threads));
     f->by_batch = ek_norm_by_batch(mode, tracked, o.use_moving);
@@ -337,7 +345,9 @@ static ek_status gradient_sums(const call *f, const float *x, const float *dy, c
     ek_plain_gather(&f->cut, ch->part[2], ch->rest);
     for (int64_t c = 0; c < f->shape.c; c++) {
         ch->rest[c] = f->by_batch ? ch->rest[c] / f->m : 0;
-        ch->var[c] = (double)save_rstd[c] * (ch->var[c] - ch->rest[c] * ch->mean[c]);
+        /* The sum is of dy*(x - save_mean); dgamma's is about the mean, or about 0 where nothing is centred. */
+        const double about = f->normalize == EK_NORMALIZE_DEVIATION ? -(double)save_mean[c] : ch->rest[c];
+        ch->var[c] = (double)save_rstd[c] * (ch->var[c] - about * ch->mean[c]);
     }
     return EK_OK;
 }
@@ -349,10 +359,11 @@ static ek_status gradient(const call *f, const float *x, const float *dy, const 
     float **t = ch->numbers;
     for (int64_t c = 0; c < f->shape.c; c++) {
         const double rstd = (double)save_rstd[c], scale = (gamma ? (double)gamma[c] : 1) * rstd;
-        const double slope = scale * rstd * ch->var[c] / f->m;
+        const double slope = f->normalize == EK_NORMALIZE_MEAN ? 0 : scale * rstd * ch->var[c] / f->m;
+        const double offset = f->normalize == EK_NORMALIZE_DEVIATION ? 0 : scale * ch->mean[c] / f->m;
         t[0][c] = f->by_batch ? save_mean[c] : 0;
         t[1][c] = (float)scale;
-        t[2][c] = f->by_batch ? (float)(slope * ch->rest[c] - scale * ch->mean[c] / f->m) : 0;
+        t[2][c] = f->by_batch ? (float)(slope * ch->rest[c] - offset) : 0;
         t[3][c] = (float)slope;
     }
     const bool stream = dx != dy && dx != x && ek_plain_streams(3, f->bytes);

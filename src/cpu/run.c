@@ -181,12 +181,14 @@ static void run_check(ek_backend *b, const ek_step *s)
     double loss = 0;
     for (int64_t i = 0; i < b->batch->samples; i++)
         loss += b->batch->loss[i];
-    /* Gradients that are not finite follow from the loss, and say less than it does. */
-    if (!isfinite(loss) && (b->fault.step < 0 || b->program->steps[b->fault.step].kind == EK_STEP_NORM_BACKWARD))
+    const bool forward = b->fault.step >= 0 && b->program->steps[b->fault.step].kind == EK_STEP_NORM_FORWARD;
+    const int gradient = atomic_load(&b->gradient_fault) - 1;
+    /* Gradients that are not finite follow from the loss, and say less than it does; of gradients the first says
+     * most. */
+    if (!isfinite(loss) && !forward)
         b->fault = (ek_fault){(int)(s - b->program->steps), -1};
-    const int gradient = atomic_load(&b->gradient_fault);
-    if (gradient)
-        note_fault(b, &b->program->steps[gradient - 1], -1);
+    else if (gradient >= 0 && (b->fault.step < 0 || gradient < b->fault.step))
+        b->fault = (ek_fault){gradient, -1};
 }
 
 /* The spans' squares are added in their order, whoever has summed them up. */

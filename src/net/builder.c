@@ -336,6 +336,7 @@ ek_status ek_net_batchnorm(ek_net *net, const ek_net_batchnorm_options *options)
         if (options->momentum != 0)
             layer.o.batchnorm.momentum = options->momentum;
         layer.o.batchnorm.moving_variance = options->moving_variance;
+        layer.o.batchnorm.normalize = options->normalize;
         layer.o.batchnorm.affine = !options->no_affine;
         layer.o.batchnorm.scale = !options->no_scale;
         layer.o.batchnorm.center = !options->no_center;

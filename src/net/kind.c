@@ -30,12 +30,14 @@ const ek_kind ek_kinds[EK_LAYER_KINDS] = {
         NUMBER("out_features", out.c, 1, "1 to 65536"),
         SWITCH("bias", o.linear.bias),
     }},
-    [EK_LAYER_BATCHNORM] = {"batchnorm", false, 10, {
+    [EK_LAYER_BATCHNORM] = {"batchnorm", false, 11, {
         EPS(o.batchnorm.eps),
         {"momentum", EK_OPTION_FLOAT, offsetof(ek_layer, o.batchnorm.momentum), FLT_TRUE_MIN, 1,
          "above 0 and at most 1, or cumulative", {NULL, NULL}, "cumulative"},
         {"moving_variance", EK_OPTION_VARIANCE, offsetof(ek_layer, o.batchnorm.moving_variance), 0, 1,
          "unbiased or population", {"unbiased", "population"}, NULL},
+        {"normalize", EK_OPTION_NORMALIZE, offsetof(ek_layer, o.batchnorm.normalize), 0, 2,
+         "both, mean or deviation", {"both", "mean", "deviation"}, NULL},
         SWITCH("affine", o.batchnorm.affine),
         SWITCH("scale", o.batchnorm.scale),
         SWITCH("center", o.batchnorm.center),
@@ -157,6 +159,8 @@ double ek_option_get(const ek_option *option, const ek_layer *layer, int part)
         return *(const bool *)field;
     case EK_OPTION_VARIANCE:
         return *(const ek_moving_variance *)field;
+    case EK_OPTION_NORMALIZE:
+        return *(const ek_normalize *)field;
     }
     return 0;
 }
@@ -177,6 +181,9 @@ void ek_option_set(const ek_option *option, ek_layer *layer, int part, double va
         break;
     case EK_OPTION_VARIANCE:
         *(ek_moving_variance *)field = (ek_moving_variance)value;
+        break;
+    case EK_OPTION_NORMALIZE:
+        *(ek_normalize *)field = (ek_normalize)value;
         break;
     }
 }

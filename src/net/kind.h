@@ -11,8 +11,9 @@ typedef enum ek_option_type {
     EK_OPTION_NUMBER, /* an int */
     EK_OPTION_PAIR,   /* two ints, of rows and columns: "3x5", and "3" for twice the same */
     EK_OPTION_FLOAT,
-    EK_OPTION_SWITCH,   /* a bool, "no" or "yes" */
-    EK_OPTION_VARIANCE, /* an ek_moving_variance */
+    EK_OPTION_SWITCH,    /* a bool, "no" or "yes" */
+    EK_OPTION_VARIANCE,  /* an ek_moving_variance */
+    EK_OPTION_NORMALIZE, /* an ek_normalize */
 } ek_option_type;
 
 typedef struct ek_option {
@@ -21,7 +22,7 @@ typedef struct ek_option {
     size_t offset;        /* in ek_layer */
     double low, high;     /* what it may be */
     const char *range;    /* the same in words */
-    const char *words[2]; /* what 0 and 1 are called, where they have names */
+    const char *words[3]; /* what 0, 1 and 2 are called, where they have names */
     const char *minus;    /* what -1 is called, where that is allowed beside low..high */
 } ek_option;
 

@@ -103,8 +103,8 @@ static int64_t layer_macs(const ek_layer *layer)
     return 0;
 }
 
-/* A batch norm with the batch's statistics alone reads what layer `layer` adds its bias to. Layers of a sequence read
- * one another; its last is read by what stands around. */
+/* A batch norm alone reads what layer `layer` adds its bias to, and takes away the batch's mean. Layers of a sequence
+ * read one another; its last is read by what stands around. */
 static bool bias_without_gradient(const ek_net *net, int layer)
 {
     const ek_layer *l = &net->layers[layer];
@@ -117,7 +117,8 @@ static bool bias_without_gradient(const ek_net *net, int layer)
         return false;
     const ek_layer *n = &net->layers[next];
     const bool moving = n->o.batchnorm.use_moving && n->o.batchnorm.tracking;
-    return n->parent == l->parent && n->part == l->part && !moving;
+    const bool centres = n->o.batchnorm.normalize != EK_NORMALIZE_DEVIATION;
+    return n->parent == l->parent && n->part == l->part && !moving && centres;
 }
 
 ek_status ek_net_layer(const ek_net *net, int layer, ek_layer_info *info)

@@ -63,6 +63,7 @@ typedef struct ek_layer {
         struct {
             float eps, momentum; /* momentum < 0: cumulative */
             ek_moving_variance moving_variance;
+            ek_normalize normalize;
             bool affine, scale, center; /* gamma is there with affine and scale, beta with affine and center */
             bool tracking, use_moving, hold_moving, hold_affine;
         } batchnorm;

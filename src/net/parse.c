@@ -188,9 +188,13 @@ static bool read_value(const ek_option *option, word w, double *value)
         *value = -1;
         return true;
     }
+    const int most = sizeof option->words / sizeof *option->words;
     if (option->words[0]) {
-        *value = is_word(w, option->words[1]);
-        return *value != 0 || is_word(w, option->words[0]);
+        int i = 0;
+        while (i < most && option->words[i] && !is_word(w, option->words[i]))
+            i++;
+        *value = i;
+        return i < most && option->words[i];
     }
     if (option->type == EK_OPTION_NUMBER || option->type == EK_OPTION_PAIR)
         return read_whole(w, value);

@@ -59,7 +59,8 @@ static bool any_wanted(const ek_plan *plan, const ek_stage *s)
 }
 
 /* Which gradients are wanted: an output's if its stage or anything before it has parameters; a bias's unless a batch
- * norm alone reads the output and takes the mean away at once, which makes it exactly zero. */
+ * norm alone reads the output and takes the mean away at once, which makes it exactly zero. (One that divides by the
+ * deviation alone does not.) */
 static void find_gradients(ek_plan *plan)
 {
     for (int i = 1; i < plan->stage_count; i++) {
@@ -67,7 +68,8 @@ static void find_gradients(ek_plan *plan)
         if (s->kind == EK_STAGE_NONE)
             continue;
         s->wanted = any_wanted(plan, s) || has_parameters(plan, s);
-        if (s->norm && !s->norm->use_moving && plan->stages[s->x].consumers == 1)
+        const bool centres = s->norm && !s->norm->use_moving && s->norm->normalize != EK_NORMALIZE_DEVIATION;
+        if (centres && plan->stages[s->x].consumers == 1)
             plan->stages[s->x].grad_bias = false;
     }
 }

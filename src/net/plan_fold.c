@@ -9,19 +9,22 @@ static const float *data_of(const ek_net *net, int tensor)
 }
 
 /* Weights and bias of map layer `l` with batch norm layer `n` folded in, in double:
- *   weight' = weight*scale    bias' = (bias - mean)*scale + beta    scale = gamma/sqrt(var + eps) */
+ *   weight' = weight*scale    bias' = (bias - mean)*scale + beta    scale = gamma/sqrt(var + eps)
+ * or scale = gamma where the mean alone is taken out, and a mean of 0 where the deviation alone is. */
 static void fold(const ek_net *net, const ek_layer *l, const ek_layer *n, float *weight, float *bias)
 {
     const ek_tensor *w = &net->tensors[l->weight];
     const float *mean = net->tensors[n->moving_mean].data, *var = net->tensors[n->moving_var].data;
     const float *b = data_of(net, l->bias), *gamma = data_of(net, n->weight), *beta = data_of(net, n->bias);
+    const ek_normalize normalize = n->o.batchnorm.normalize;
     const int64_t outputs = w->dim[0], inputs = w->count / outputs;
     for (int64_t k = 0; k < outputs; k++) {
         const double scale =
-            (gamma ? (double)gamma[k] : 1.0) * ek_norm_rstd((double)var[k], (double)n->o.batchnorm.eps);
+            (gamma ? (double)gamma[k] : 1.0) * ek_norm_factor(normalize, (double)var[k], (double)n->o.batchnorm.eps);
+        const double centre = normalize == EK_NORMALIZE_DEVIATION ? 0 : (double)mean[k];
         for (int64_t i = 0; i < inputs; i++)
             weight[k * inputs + i] = (float)((double)w->data[k * inputs + i] * scale);
-        bias[k] = (float)(((b ? (double)b[k] : 0.0) - (double)mean[k]) * scale + (beta ? (double)beta[k] : 0.0));
+        bias[k] = (float)(((b ? (double)b[k] : 0.0) - centre) * scale + (beta ? (double)beta[k] : 0.0));
     }
 }
 

@@ -60,6 +60,7 @@ static void bind_norm(ek_plan *plan, ek_stage *s, int layer)
                         .eps = l->o.batchnorm.eps,
                         .momentum = l->o.batchnorm.momentum,
                         .population = l->o.batchnorm.moving_variance == EK_MOVING_POPULATION,
+                        .normalize = l->o.batchnorm.normalize,
                         .use_moving = l->o.batchnorm.use_moving && l->o.batchnorm.tracking,
                         .hold_moving = l->o.batchnorm.hold_moving,
                         .gamma = ek_plan_tensor(plan, l->weight),

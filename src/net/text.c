@@ -23,7 +23,7 @@ static void append_value(char line[LINE_SIZE], const ek_option *option, double v
     if (option->minus && value == -1)
         append(line, option->minus);
     else if (option->words[0])
-        append(line, option->words[value != 0]);
+        append(line, option->words[(int)value]);
     else
         append(line, ek_float_text((float)value, number)); /* ints are at most 65536: exact */
 }

@@ -42,8 +42,9 @@ void ek_batchnorm_free(ek_batchnorm *b)
 
 /* The numbers of the passes for channel c. A low part of the mean under 2^-40 of it is the noise of summation, far
  * below what float data can show; dropped, so that a constant channel is centred to exactly 0. */
-static void set_channel(ek_batchnorm *b, int c, double mean, double rstd)
+static void set_channel(ek_batchnorm *b, int c, double mean, double variance)
 {
+    const double rstd = ek_norm_factor(b->normalize, variance, (double)b->eps);
     const float high = (float)mean;
     double low = mean - (double)high;
     if (fabs(low) < 0x1p-40 * fabs(mean))
@@ -53,6 +54,11 @@ static void set_channel(ek_batchnorm *b, int c, double mean, double rstd)
     const float scale = (float)(gamma * rstd), shift = b->beta ? b->beta[c] : 0.0f;
     b->channels[c] = (ek_norm_channel){.mean = high, .mean_low = (float)low, .scale = scale, .shift = shift};
     b->gradients[c] = (ek_norm_gradient){.mean = high, .mean_low = (float)low, .scale = scale, .shift = shift};
+    if (b->normalize != EK_NORMALIZE_DEVIATION)
+        return;
+    /* x*scale + shift. Backward's sums are about the mean all the same, so that z there is shifted back by it. */
+    b->channels[c].mean = b->channels[c].mean_low = 0;
+    b->gradients[c].shift = (float)((double)shift + mean * gamma * rstd);
 }
 
 /* The batch's mean and variance of channel c: the blocks' joined in order by Chan, Golub and LeVeque's update. */
@@ -89,7 +95,7 @@ int ek_batchnorm_forward(ek_batchnorm *b, int64_t samples)
         if (bad < 0 && !fits_float(b->mean[c], b->variance[c]))
             bad = c;
         if (!b->use_moving)
-            set_channel(b, c, b->mean[c], ek_norm_rstd(b->variance[c], (double)b->eps));
+            set_channel(b, c, b->mean[c], b->variance[c]);
     }
     return bad;
 }
@@ -97,7 +103,7 @@ int ek_batchnorm_forward(ek_batchnorm *b, int64_t samples)
 void ek_batchnorm_predict(ek_batchnorm *b)
 {
     for (int c = 0; c < b->c; c++)
-        set_channel(b, c, (double)b->moving_mean[c], ek_norm_rstd((double)b->moving_var[c], (double)b->eps));
+        set_channel(b, c, (double)b->moving_mean[c], (double)b->moving_var[c]);
 }
 
 int ek_batchnorm_backward(ek_batchnorm *b, int64_t samples)
@@ -112,16 +118,19 @@ int ek_batchnorm_backward(ek_batchnorm *b, int64_t samples)
             dz_x += b->block_sums[block * b->c + c].dz_x;
         }
         const double gamma = b->gamma ? (double)b->gamma[c] : 1.0, rstd = b->rstd[c];
+        ek_norm_gradient *g = &b->gradients[c];
+        if (b->normalize == EK_NORMALIZE_DEVIATION) /* sum dz*x, from the sum about the passes' mean */
+            dz_x += ((double)g->mean + (double)g->mean_low) * dz;
         if (b->dgamma)
             b->dgamma[c] = (float)(dz_x * rstd);
         if (b->dbeta)
             b->dbeta[c] = (float)dz;
         if (bad < 0 && !(isfinite((float)dz) && isfinite((float)(dz_x * rstd))))
             bad = c;
-        if (!b->use_moving) {
-            b->gradients[c].offset = (float)(gamma * rstd * dz / m);
-            b->gradients[c].slope = (float)(gamma * rstd * rstd * rstd * dz_x / m);
-        }
+        if (!b->use_moving && b->normalize != EK_NORMALIZE_DEVIATION) /* through the mean */
+            g->offset = (float)(gamma * rstd * dz / m);
+        if (!b->use_moving && b->normalize != EK_NORMALIZE_MEAN) /* through the variance */
+            g->slope = (float)(gamma * rstd * rstd * rstd * dz_x / m);
     }
     return bad;
 }

@@ -24,8 +24,9 @@ typedef struct ek_batchnorm {
     int64_t plane;       /* H*W: values of a channel in one sample */
     float eps, momentum; /* momentum < 0: cumulative */
     bool population;     /* the moving variance takes the population's */
-    bool use_moving;     /* the moving statistics normalise */
-    bool hold_moving;    /* nothing is committed */
+    ek_normalize normalize;
+    bool use_moving;  /* the moving statistics normalise */
+    bool hold_moving; /* nothing is committed */
     /* The net's tensors; gamma NULL where it is 1, beta where it is 0, the moving ones without tracking. */
     const float *gamma, *beta;
     float *moving_mean, *moving_var;

@@ -36,36 +36,42 @@ void ek_reference_batch_statistics(ek_shape s, const double *x, double *mean, do
     }
 }
 
-void ek_reference_batch_norm(ek_shape s, const double *x, const double *gamma, const double *beta, const double *mean,
-                             const double *rstd, double *y)
+void ek_reference_batch_norm(ek_normalize normalize, ek_shape s, const double *x, const double *gamma,
+                             const double *beta, const double *mean, const double *rstd, double *y)
 {
-    for (int64_t c = 0; c < s.c; c++)
+    for (int64_t c = 0; c < s.c; c++) {
+        double centre = normalize == EK_NORMALIZE_DEVIATION ? 0 : mean[c];
         for (int64_t n = 0; n < s.n; n++)
             for (int64_t i = 0; i < s.h * s.w; i++) {
                 int64_t p = place(s, n, c, i);
-                y[p] = at(gamma, c, 1) * ((x[p] - mean[c]) * rstd[c]) + at(beta, c, 0);
+                y[p] = at(gamma, c, 1) * ((x[p] - centre) * rstd[c]) + at(beta, c, 0);
             }
+    }
 }
 
-void ek_reference_batch_norm_backward(bool by_batch, ek_shape s, const double *x, const double *dy,
-                                      const double *gamma, const double *mean, const double *rstd, double *dx,
-                                      double *dgamma, double *dbeta)
+/* (dy - through the mean - through the variance)*gamma*rstd: the terms that a version has. */
+void ek_reference_batch_norm_backward(ek_normalize normalize, bool by_batch, ek_shape s, const double *x,
+                                      const double *dy, const double *gamma, const double *mean, const double *rstd,
+                                      double *dx, double *dgamma, double *dbeta)
 {
     double m = (double)ek_norm_count(s);
     for (int64_t c = 0; c < s.c; c++) {
-        double sum = 0, product = 0;
+        double sum = 0, product = 0, centre = normalize == EK_NORMALIZE_DEVIATION ? 0 : mean[c];
         for (int64_t n = 0; n < s.n; n++)
             for (int64_t i = 0; i < s.h * s.w; i++) {
                 int64_t p = place(s, n, c, i);
                 sum += dy[p];
-                product += dy[p] * ((x[p] - mean[c]) * rstd[c]);
+                product += dy[p] * ((x[p] - centre) * rstd[c]);
             }
         for (int64_t n = 0; dx && n < s.n; n++)
             for (int64_t i = 0; i < s.h * s.w; i++) {
                 int64_t p = place(s, n, c, i);
-                double xhat = (x[p] - mean[c]) * rstd[c];
-                double centred = by_batch ? dy[p] - sum / m - xhat * product / m : dy[p];
-                dx[p] = at(gamma, c, 1) * rstd[c] * centred;
+                double through = 0;
+                if (by_batch && normalize != EK_NORMALIZE_DEVIATION)
+                    through += sum / m;
+                if (by_batch && normalize != EK_NORMALIZE_MEAN)
+                    through += (x[p] - mean[c]) * rstd[c] * product / m;
+                dx[p] = at(gamma, c, 1) * rstd[c] * (dy[p] - through);
             }
         if (dgamma)
             dgamma[c] = product;

@@ -234,6 +234,7 @@ static inline bool ek_activation_by_output(ek_activation f)
  *   dbeta = sum dz    dgamma = sum dz*xhat    xhat = (x - mean)*rstd    (sums over the M = N*H*W values)
  *   dx = gamma*rstd*(dz - dbeta/M - xhat*dgamma/M)   when mean and rstd come from this very batch
  *   dx = gamma*rstd*dz                               when they do not (moving statistics)
+ * ek_normalize leaves one of the two out, as op/norm.h says; the passes know nothing of it but these numbers.
  * Squares of x - mean are floats: deviations from about 1e-19 (which matters with eps 0) to 1e19 are told apart. */
 typedef struct ek_unit {
     int c, h, w;
@@ -248,14 +249,16 @@ typedef struct ek_unit {
  * shift the whole channel by up to 2^-24*|mean|, which counts when the mean is 10^4 deviations. */
 typedef struct ek_norm_channel {
     float mean, mean_low;
-    float scale, shift; /* z = (x - mean)*scale + shift: gamma*rstd and beta */
+    float scale, shift; /* z = (x - mean)*scale + shift: gamma*rstd and beta; mean 0 where nothing is centred */
 } ek_norm_channel;
 
 /* The same for backward: dx = scale*dz - offset - slope*(x - mean). */
 typedef struct ek_norm_gradient {
     float mean, mean_low;
-    float scale, offset, slope; /* gamma*rstd, gamma*rstd*dbeta/M, gamma*rstd*rstd*dgamma/M; 0, 0 with moving ones */
-    float shift;                /* beta: z once more, for an activation that does not go by its output */
+    float scale, offset, slope; /* gamma*rstd, gamma*rstd*dbeta/M, gamma*rstd*rstd*dgamma/M; 0 of what does not
+                                   depend on the batch */
+    float shift;                /* of z once more, (x - mean)*scale + shift, for an activation that does not go by its
+                                   output: beta, and beta + mean*scale where nothing is centred */
 } ek_norm_gradient;
 
 /* A join: the sum that ends a residual, with the batch norm before and the activation behind it in one pass.

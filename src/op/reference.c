@@ -246,7 +246,8 @@ void ek_reference_unit(const ek_unit *u, int64_t n, const ek_reference_norm *nor
     const int64_t count = n * u->c * u->h * u->w;
     const ek_pool2d pool = pool_of(u);
     if (u->norm)
-        ek_reference_batch_norm(shape_of(u, n), x, norm->gamma, norm->beta, norm->mean, norm->rstd, a);
+        ek_reference_batch_norm(norm->normalize, shape_of(u, n), x, norm->gamma, norm->beta, norm->mean, norm->rstd,
+                                a);
     else
         memcpy(a, x, (size_t)count * sizeof *a);
     for (int64_t i = 0; i < count; i++)
@@ -260,8 +261,8 @@ static double z_of(const ek_unit *u, const ek_reference_norm *norm, const double
     const int64_t c = i / u->h / u->w % u->c;
     if (!u->norm)
         return x[i];
-    return (norm->gamma ? norm->gamma[c] : 1) * (x[i] - norm->mean[c]) * norm->rstd[c] +
-           (norm->beta ? norm->beta[c] : 0);
+    const double centre = norm->normalize == EK_NORMALIZE_DEVIATION ? 0 : norm->mean[c];
+    return (norm->gamma ? norm->gamma[c] : 1) * (x[i] - centre) * norm->rstd[c] + (norm->beta ? norm->beta[c] : 0);
 }
 
 void ek_reference_unit_backward(const ek_unit *u, int64_t n, const ek_reference_norm *norm, const double *x,
@@ -277,8 +278,8 @@ void ek_reference_unit_backward(const ek_unit *u, int64_t n, const ek_reference_
                      : ek_reference_activation_slope(u->activation, leak, z_of(u, norm, x, i));
     /* The norm's backward reads a channel's gradients whole before it writes them: dx may be dz. */
     if (u->norm)
-        ek_reference_batch_norm_backward(norm->by_batch, shape_of(u, n), x, dx, norm->gamma, norm->mean, norm->rstd,
-                                         dx, dgamma, dbeta);
+        ek_reference_batch_norm_backward(norm->normalize, norm->by_batch, shape_of(u, n), x, dx, norm->gamma,
+                                         norm->mean, norm->rstd, dx, dgamma, dbeta);
 }
 
 /* ---- Softmax cross-entropy ---------------------------------------------------------------------------------- */

@@ -8,6 +8,7 @@
 #ifndef EK_OP_REFERENCE_H
 #define EK_OP_REFERENCE_H
 
+#include "evenkeel.h"
 #include "op/op.h"
 
 /* bias [K] or NULL. x [N,C,H,W], y [N,K,P,Q], weight [K,C,R,S]. A linear layer is the case of 1x1 images. */
@@ -32,6 +33,7 @@ void ek_reference_pool_backward(const ek_pool2d *g, int64_t n, const double *x, 
 typedef struct ek_reference_norm {
     const double *mean, *rstd, *gamma, *beta;
     bool by_batch;
+    ek_normalize normalize;
 } ek_reference_norm;
 
 /* x to a = activation(norm(x)), [N,C,H,W], and to y, the averages or maxima of a. norm NULL where the unit has none. */

@@ -15,8 +15,8 @@ void ek_reference_join(const ek_join *j, int64_t n, const ek_reference_norm *nor
 {
     const int64_t plane = (int64_t)j->h * j->w, size = j->c * plane, r_size = (int64_t)j->rc * j->rh * j->rw;
     if (j->norm)
-        ek_reference_batch_norm((ek_shape){.n = n, .c = j->c, .h = j->h, .w = j->w}, x, norm->gamma, norm->beta,
-                                norm->mean, norm->rstd, y);
+        ek_reference_batch_norm(norm->normalize, (ek_shape){.n = n, .c = j->c, .h = j->h, .w = j->w}, x, norm->gamma,
+                                norm->beta, norm->mean, norm->rstd, y);
     else
         memcpy(y, x, (size_t)(n * size) * sizeof *y);
     for (int64_t i = 0; i < n * size; i++) {

@@ -34,6 +34,21 @@ fails "--plan with --json" 2 "do not go together" "$EVENKEEL" net show lenet --p
 printf 'input 1 4 4\nresidual {\n  conv2d 2\n}\n' >wrong.net
 fails "a net that does not fit" 1 "^evenkeel net show: wrong.net:2:1: layer 0 \(residual\): its body gives 2x4x4" \
     "$EVENKEEL" net show wrong.net
+printf 'input 1 28 28\nconv2d 3 kernel=5\nbatchnorm normalize=deviation\nsigmoid\nconv2d 3 kernel=5\nbatchnorm normalize=mean scale=no
+sigmoid\nflatten\nlinear 10\n' >lite.net
+sed 's/ scale=no//' lite.net >gamma.net
+passes "a bias trains before a norm that leaves the mean" "^biases computed away, by the batch norms behind them: 3$" \
+    "$EVENKEEL" net show lite.net
+passes "train lite batch norms" "^saved" "$EVENKEEL" train --data tiny --net lite.net --epochs 1 --batch-size 20 -o lite.safetensors
+passes "inspect them" "^ +4  batchnorm normalize=mean scale=no " "$EVENKEEL" inspect lite.safetensors
+passes "evaluate them" "accuracy" "$EVENKEEL" eval lite.safetensors --data tiny
+fails "a file without gamma for a net that has one" 1 "do not fit the net; missing: 4.weight" \
+    "$EVENKEEL" eval lite.safetensors --data tiny --net gamma.net
+"$EVENKEEL" train --data tiny --net gamma.net --epochs 1 --batch-size 20 --quiet -o gamma.safetensors
+fails "a gamma for a net without" 1 "do not fit the net; not in the net: 4.weight" \
+    "$EVENKEEL" eval gamma.safetensors --data tiny --net lite.net
+printf 'input 1 2 2\nbatchnorm normalize=none\n' >wrong.net
+fails "no such version" 1 "wrong.net:2:21: normalize must be both, mean or deviation, found 'none'" "$EVENKEEL" net show wrong.net
 fails "which of both" 2 "list or show" "$EVENKEEL" net
 
 passes "train a residual net on images it was not made for" "^saved" \

@@ -163,7 +163,53 @@ class PopulationNorm(HeldNorm):
         return super().forward(x)
 
 
+class LiteNorm(nn.Module):
+    """Batch norm written out, with or without its division, its centring, gamma and beta. The variance is about the
+    mean in either case, and gradients are autograd's."""
+
+    def __init__(self, channels, options):
+        super().__init__()
+        self.options = options
+        self.eps = float(options.get("eps", 1e-5))
+        self.tracking = options.get("tracking") != "no"
+        for name, switch, start in (("weight", "scale", 1.0), ("bias", "center", 0.0)):
+            there = options.get("affine") != "no" and options.get(switch) != "no"
+            self.register_parameter(name, nn.Parameter(torch.full((channels,), start)) if there else None)
+        if self.tracking:
+            self.register_buffer("running_mean", torch.zeros(channels))
+            self.register_buffer("running_var", torch.ones(channels))
+            self.register_buffer("num_batches_tracked", torch.tensor(0))
+
+    def update(self, mean, var, count):
+        if self.options.get("moving_variance") != "population":
+            var = var * count / (count - 1)
+        self.num_batches_tracked += 1
+        momentum = self.options.get("momentum", "0.1")
+        weight = 1 / float(self.num_batches_tracked) if momentum == "cumulative" else float(momentum)
+        self.running_mean.mul_(1 - weight).add_(weight * mean)
+        self.running_var.mul_(1 - weight).add_(weight * var)
+
+    def forward(self, x):
+        axes, view = (0, 2, 3)[:x.dim() - 1], (1, -1, 1, 1)[:x.dim()]
+        mean = x.mean(axes)
+        var = ((x - mean.reshape(view)) ** 2).mean(axes)
+        moving = self.tracking and (not self.training or self.options.get("use_moving") == "yes")
+        used_mean, used_var = (self.running_mean.clone(), self.running_var.clone()) if moving else (mean, var)
+        if self.training and self.tracking and self.options.get("hold_moving") != "yes":
+            with torch.no_grad():
+                self.update(mean, var, x.numel() // len(mean))
+        normalize = self.options.get("normalize", "both")
+        y = x if normalize == "deviation" else x - used_mean.reshape(view)
+        if normalize != "mean":
+            y = y / torch.sqrt(used_var + self.eps).reshape(view)
+        y = y if self.weight is None else y * self.weight.reshape(view)
+        return y if self.bias is None else y + self.bias.reshape(view)
+
+
 def batch_norm(shape, options):
+    if options.keys() & {"normalize", "scale", "center"}:
+        norm = LiteNorm(shape[1], options)
+        return norm.requires_grad_(options.get("hold_affine") != "yes")
     momentum = options.get("momentum", "0.1")
     kind = nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d
     norm = kind(shape[1], eps=float(options.get("eps", 1e-5)),
@@ -265,11 +311,9 @@ def train(text, state, pixels, labels, batch, epochs, dtype):
     return numpy.array(losses), logits.numpy(), net.state_dict()
 
 
-def main():
-    torch.manual_seed(852)
-    torch.set_num_threads(1)
-    tensors, cases = {}, {}
-    for name, batch, samples, epochs, lines in CASES:
+def store(cases, tensors, metadata):
+    """Trains each of the cases; its numbers go into tensors, its texts into metadata."""
+    for name, batch, samples, epochs, lines in cases:
         text = lines.replace("; ", "\n") + "\n"
         net, classes = build(text)
         randomize(net)
@@ -281,8 +325,8 @@ def main():
         pixels = (torch.randint(0, 200, (samples, *shape)) + brightness).to(torch.uint8)
         losses, logits, final = train(text, state, pixels, labels, batch, epochs, torch.float64)
         losses32, logits32, final32 = train(text, state, pixels, labels, batch, epochs, torch.float32)
-        cases[name] = text
-        cases[f"{name}.fit"] = f"fit batch={batch} epochs={epochs} lr={LEARNING_RATE}"
+        metadata[name] = text
+        metadata[f"{name}.fit"] = f"fit batch={batch} epochs={epochs} lr={LEARNING_RATE}"
         tensors[f"{name}.pixels"] = pixels.numpy()
         tensors[f"{name}.labels"] = labels.to(torch.uint8).numpy()
         tensors[f"{name}.loss"] = losses
@@ -298,7 +342,14 @@ def main():
         print(f"{name:22} {len(losses):3} steps, loss {losses[0]:.3f} to {losses[-1]:.3f}; PyTorch float32: losses "
               f"{numpy.abs(losses32 / losses - 1).max():.1e}, tensors {far:.1e}, "
               f"outputs {numpy.abs(logits32 - logits).max() / numpy.abs(logits).max():.1e}")
-    golden_file.write("nets.safetensors", tensors, cases)
+
+
+def main():
+    torch.manual_seed(852)
+    torch.set_num_threads(1)
+    tensors, metadata = {}, {}
+    store(CASES, tensors, metadata)
+    golden_file.write("nets.safetensors", tensors, metadata)
 
 
 if __name__ == "__main__":

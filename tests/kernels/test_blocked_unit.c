@@ -70,7 +70,7 @@ static void set_forward(unit_data *d)
 {
     const size_t all = (size_t)d->live * d->in, all_out = (size_t)d->live * d->out;
     const ek_pool2d pool = pool_of(&d->u);
-    const ek_reference_norm norm = {d->mean, d->rstd, d->gamma, d->beta, d->by_batch};
+    const ek_reference_norm norm = {d->mean, d->rstd, d->gamma, d->beta, d->by_batch, EK_NORMALIZE_BOTH};
     d->a = doubles(all);
     d->y = doubles(all_out);
     d->a_bound = doubles(all);
@@ -126,7 +126,7 @@ static void check_unit_backward(const ek_kernels *set, const unit_data *d, const
     const bool by_output = ek_activation_by_output(u->activation);
     const float *kept = u->activation == EK_IDENTITY || !by_output ? NULL : activated;
     double *want = doubles(all), *dgamma = doubles(c), *dbeta = doubles(c), *dz = doubles(all);
-    const ek_reference_norm norm = {d->mean, d->rstd, d->gamma, d->beta, d->by_batch};
+    const ek_reference_norm norm = {d->mean, d->rstd, d->gamma, d->beta, d->by_batch, EK_NORMALIZE_BOTH};
     ek_reference_unit_backward(u, d->live, &norm, d->xs, a, d->dys, want, dgamma, dbeta);
     /* Magnitudes: of dz, whose factor a*(1 - a) errs by units of a; then of the sums. */
     ek_reference_pool_backward(&pool, d->live, a, magnitudes(d->dys, (size_t)d->live * d->out), dz);

@@ -45,7 +45,7 @@ static void set_norm(join_data *d)
 static void set_forward(join_data *d)
 {
     const size_t all = (size_t)d->live * d->size;
-    const ek_reference_norm norm = {d->mean, d->rstd, d->gamma, d->beta, true};
+    const ek_reference_norm norm = {d->mean, d->rstd, d->gamma, d->beta, true, EK_NORMALIZE_BOTH};
     double *normed = doubles(all), *zero = doubles((size_t)d->live * d->r_size), *z = doubles(all);
     ek_join linear = d->j;
     linear.activation = EK_IDENTITY;
