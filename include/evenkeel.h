@@ -593,8 +593,14 @@ EK_API ek_status ek_dataset_fetch(const char *name, const ek_fetch_options *opti
 /* ---- 5. Training, evaluation, prediction -------------------------------------------------------------------- */
 
 typedef enum ek_fit_event_kind {
-    EK_EVENT_STEP = 0, /* after each optimiser step */
-    EK_EVENT_EPOCH = 1 /* after each epoch, validation included */
+    EK_EVENT_STEP = 0,       /* after each optimiser step */
+    EK_EVENT_EPOCH = 1,      /* after each epoch, validation included */
+    EK_EVENT_CHECKPOINT = 2, /* a checkpoint was written, or could not be: status; training goes on either way */
+    EK_EVENT_BROKEN = 3, /* resume: the checkpoint at `path` cannot be used, `message` says why; the one before it is
+                              * tried */
+    EK_EVENT_RESUME =
+        4 /* resume: training goes on from the checkpoint at `path`, behind step `step` of `epoch`; then,
+                              * before the first step, EK_EVENT_EPOCH is told again for each finished epoch */
 } ek_fit_event_kind;
 
 /* What the trainer tells its callback, which may read the net's tensors and save the net, and nothing else of it. */
@@ -610,6 +616,12 @@ typedef struct ek_fit_event {
     double val_loss, val_accuracy, val_seconds;
     double lr;            /* learning rate of the last step */
     double gradient_norm; /* STEP, with clip_norm or measure_norm: the gradient's 2-norm before clipping; else 0 */
+    int best_epoch;      /* EPOCH: that of the best validation accuracy so far, the earliest of equal ones; 0: none */
+    bool again;          /* EPOCH: finished in the run that is gone on with */
+    int64_t total_steps; /* of the whole training so far */
+    ek_status status;    /* CHECKPOINT, BROKEN: EK_OK, or what went wrong */
+    const char *message; /* likewise, "" where nothing did; this and path live as long as the call */
+    const char *path;    /* CHECKPOINT, BROKEN, RESUME: the checkpoint's file */
 } ek_fit_event;
 
 /* Random changes of training images, keyed by the trainer's seed, the epoch and the sample's number in its data set:
@@ -689,6 +701,24 @@ typedef struct ek_fit_options {
      * the whole batch; without a batch norm it is the same but for rounding. */
     int micro_batch;
     bool ghost;
+
+    /* To stop and go on (docs/training.md): checkpoints in folder `checkpoint` (default: none), which is made where it
+     * is missing (not the folders above it) and belongs to one training: a second one is refused with EK_ERR_STATE
+     * while the first runs, and a new one while there are checkpoints in it. One is written every `checkpoint_every`
+     * steps (default: after each epoch), at the end, and when a callback stops the training; the last `checkpoint_keep`
+     * (default 3) are kept. One that cannot be written is told by an event and stops nothing.
+     * With `resume` training goes on from the newest that is whole, and ends as it would have ended without a break, to
+     * the last bit: the net's values at the call do not count. EK_ERR_NOT_FOUND where there is none, EK_ERR_FORMAT
+     * where none is whole; EK_ERR_ARGUMENT shows what differs when the net, the data (by digest), an option above or
+     * `recipe`, `keep_best` or `patience` is not what it was. threads, on_event, measure_norm and micro_batch without
+     * ghost may differ. */
+    const char *checkpoint;
+    int checkpoint_every, checkpoint_keep;
+    bool resume;
+    const char *recipe; /* whatever else the result depends on, as text, to be compared likewise; default "" */
+    bool keep_best;     /* at the end the net is that of the best validation accuracy, the earliest of equal ones */
+    int patience; /* training ends after so many epochs in a row without a better validation accuracy; default: it
+                         * does not */
 } ek_fit_options;
 
 /* Trains `net` on `train` by cross-entropy, d2l section 8.5.4. val may be NULL.

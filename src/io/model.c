@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Model files: a net's text, notes and tensors as one safetensors file. docs/format.md describes it. */
-#include "io/safetensors.h"
+#include "io/model.h"
 #include "io/values.h"
 
 #include "base/memory.h"
@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char version_key[] = "evenkeel.version", net_key[] = "evenkeel.net", note_prefix[] = "evenkeel.note.";
+static const char version_key[] = "evenkeel.version", net_key[] = "evenkeel.net", note_prefix[] = "evenkeel.note.",
+                  checkpoint_prefix[] = EK_CHECKPOINT_PREFIX;
 
 enum {
     VERSION = 1,     /* of the model file; newer ones are refused */
@@ -21,8 +22,7 @@ enum {
 
 /* ---- Saving ------------------------------------------------------------------------------------------------- */
 
-/* What is wrong with a value of a tensor with this role; NULL when nothing is. */
-static const char *value_fault(ek_role role, float value)
+const char *ek_value_fault(ek_role role, float value)
 {
     if (!isfinite(value))
         return "is not finite";
@@ -36,7 +36,7 @@ static ek_status check_values(const ek_tensor *tensor, const char *path)
         return ek_fail(EK_ERR_NUMERIC, "%s: not saved: %s is %jd, no number of batches", path, tensor->name,
                        (intmax_t)*tensor->counter);
     for (int64_t i = 0; tensor->data && i < tensor->count; i++) {
-        const char *fault = value_fault(tensor->role, tensor->data[i]);
+        const char *fault = ek_value_fault(tensor->role, tensor->data[i]);
         if (fault)
             return ek_fail(EK_ERR_NUMERIC, "%s: not saved: element %jd of %s %s (%g)", path, (intmax_t)i,
                            tensor->name, fault, (double)tensor->data[i]);
@@ -51,6 +51,8 @@ typedef struct contents {
     ek_safetensors_pair *metadata;
     ek_safetensors_item *items;
     size_t metadata_count, item_count, key_count;
+    int64_t *checksums; /* of a checkpoint */
+    int64_t checksum_count;
 } contents;
 
 static void free_contents(contents *c)
@@ -60,23 +62,32 @@ static void free_contents(contents *c)
     ek_free(c->keys);
     ek_free(c->metadata);
     ek_free(c->items);
+    ek_free(c->checksums);
     free(c->text);
 }
 
-static ek_status gather_metadata(contents *c, const ek_net *net)
+/* A net that was read from a checkpoint has the notes of that one. */
+static bool is_left_out(const ek_note *note, const ek_model_extras *extras)
+{
+    return extras && strncmp(note->key, checkpoint_prefix, sizeof checkpoint_prefix - 1) == 0;
+}
+
+static ek_status gather_metadata(contents *c, const ek_net *net, const ek_model_extras *extras)
 {
     size_t notes = (size_t)net->note_count;
     if (notes > NOTES_MAX)
         return ek_fail(EK_ERR_ARGUMENT, "a net with %zu notes: a model file has at most %d", notes, NOTES_MAX);
     c->text = ek_net_text(net);
     c->keys = ek_calloc(notes, sizeof *c->keys);
-    c->metadata = ek_calloc(3 + notes, sizeof *c->metadata);
+    c->metadata = ek_calloc(3 + notes + (extras ? extras->metadata_count : 0), sizeof *c->metadata);
     if (!c->text || !c->keys || !c->metadata)
         return EK_ERR_MEMORY;
     c->metadata[c->metadata_count++] = (ek_safetensors_pair){"format", "pt"};
     c->metadata[c->metadata_count++] = (ek_safetensors_pair){version_key, "1"};
     c->metadata[c->metadata_count++] = (ek_safetensors_pair){net_key, c->text};
     for (size_t i = 0; i < notes; i++) {
+        if (is_left_out(&net->notes[i], extras))
+            continue;
         size_t size = sizeof note_prefix + strlen(net->notes[i].key);
         char *key = ek_calloc(size, 1);
         if (!key)
@@ -85,22 +96,42 @@ static ek_status gather_metadata(contents *c, const ek_net *net)
         c->keys[c->key_count++] = key;
         c->metadata[c->metadata_count++] = (ek_safetensors_pair){key, net->notes[i].value};
     }
+    for (size_t i = 0; extras && i < extras->metadata_count; i++)
+        c->metadata[c->metadata_count++] = extras->metadata[i];
     return EK_OK;
 }
 
-static ek_status gather_tensors(contents *c, ek_net *net, const char *path)
+static ek_status gather_tensors(contents *c, ek_net *net, const ek_model_extras *extras, const char *path)
 {
-    c->item_count = (size_t)ek_net_tensor_count(net);
-    c->items = ek_calloc(c->item_count, sizeof *c->items);
+    const size_t count = (size_t)ek_net_tensor_count(net);
+    c->item_count = count;
+    c->items = ek_calloc(count + (extras ? extras->item_count + 1 : 0), sizeof *c->items);
     if (!c->items)
         return EK_ERR_MEMORY;
-    for (size_t i = 0; i < c->item_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         const ek_tensor *tensor = ek_net_tensor(net, (int)i);
         EK_TRY(check_values(tensor, path));
         c->items[i] = (ek_safetensors_item){tensor->name,  tensor->ndim, tensor->dim,
                                             tensor->count, tensor->data, tensor->counter};
     }
     return EK_OK;
+}
+
+/* The last item: a checksum of the header and of each item, 0 for itself. */
+static ek_status gather_extras(contents *c, const ek_model_extras *extras)
+{
+    for (size_t i = 0; i < extras->item_count; i++)
+        c->items[c->item_count++] = extras->items[i];
+    c->checksum_count = (int64_t)c->item_count + 2;
+    c->checksums = ek_calloc((size_t)c->checksum_count, sizeof *c->checksums);
+    if (!c->checksums)
+        return EK_ERR_MEMORY;
+    c->items[c->item_count++] = (ek_safetensors_item){.name = EK_CHECKPOINT_CHECKSUMS,
+                                                      .ndim = 1,
+                                                      .dim = &c->checksum_count,
+                                                      .count = c->checksum_count,
+                                                      .integers = c->checksums};
+    return ek_safetensors_checksums(c->metadata, c->metadata_count, c->items, c->item_count, c->checksums);
 }
 
 static ek_status write_contents(const contents *c, const char *path)
@@ -117,11 +148,18 @@ static ek_status write_contents(const contents *c, const char *path)
 
 ek_status ek_net_save(ek_net *net, const char *path)
 {
+    return ek_model_write(net, NULL, path);
+}
+
+ek_status ek_model_write(ek_net *net, const ek_model_extras *extras, const char *path)
+{
     contents c = {0};
     EK_TRY(ek_net_finish(net));
-    ek_status status = gather_metadata(&c, net);
+    ek_status status = gather_metadata(&c, net, extras);
     if (!status)
-        status = gather_tensors(&c, net, path ? path : "");
+        status = gather_tensors(&c, net, extras, path ? path : "");
+    if (!status && extras)
+        status = gather_extras(&c, extras);
     if (!status)
         status = write_contents(&c, path);
     free_contents(&c);
@@ -210,8 +248,10 @@ static ek_status match_tensors(ek_net *net, const ek_safetensors *file, const ch
         else if (!tensor->counter)
             add_misfit(&missing, "%.40s", tensor->name);
     }
+    const bool checkpoint = ek_safetensors_find(file, EK_CHECKPOINT_CHECKSUMS) != NULL;
     for (size_t t = 0; t < file->tensor_count; t++)
-        if (!used[t])
+        if (!used[t] &&
+            !(checkpoint && strncmp(file->tensors[t].name, checkpoint_prefix, sizeof checkpoint_prefix - 1) == 0))
             add_misfit(&extra, "%.40s", file->tensors[t].name);
     if (!missing.count && !misshapen.count && !extra.count)
         return EK_OK;
@@ -236,7 +276,7 @@ static ek_status check_source(const ek_tensor *tensor, const ek_safetensors_tens
     }
     for (int64_t i = 0; i < tensor->count; i++) {
         float value = ek_value_float(source, i);
-        const char *fault = value_fault(tensor->role, value);
+        const char *fault = ek_value_fault(tensor->role, value);
         if (fault)
             return ek_fail(EK_ERR_NUMERIC, "%s: element %jd of %s %s (%g)", path, (intmax_t)i, tensor->name, fault,
                            (double)value);

@@ -72,6 +72,10 @@ ek_status ek_safetensors_read(ek_safetensors **file, const char *path);
 /* The same for bytes in memory, from ek_calloc, which it takes over (also when it fails). `name` for messages. */
 ek_status ek_safetensors_parse(ek_safetensors **file, const char *name, unsigned char *bytes, size_t size);
 
+/* The same for a file with checksums (below), an int64 item `checksums`, of at most `limit` bytes: EK_ERR_FORMAT names
+ * the tensor, or the header, that is not as it was written. No byte of the file can have changed otherwise. */
+ek_status ek_safetensors_read_checked(ek_safetensors **file, const char *path, size_t limit, const char *checksums);
+
 void ek_safetensors_free(ek_safetensors *file);
 
 /* NULL when there is none. */
@@ -93,5 +97,10 @@ typedef struct ek_safetensors_item {
  * are: EK_ERR_ARGUMENT. The caller commits or abandons the writer. */
 ek_status ek_safetensors_write(ek_file_writer *writer, const ek_safetensors_pair *metadata, size_t metadata_count,
                                const ek_safetensors_item *items, size_t item_count);
+
+/* For a file that carries its checksums: sums [1 + item_count] become the CRC-32C of the header with the length before
+ * it, then that of each item's bytes in the file, but 0 for the item whose integers `sums` is. */
+ek_status ek_safetensors_checksums(const ek_safetensors_pair *metadata, size_t metadata_count,
+                                   const ek_safetensors_item *items, size_t item_count, int64_t *sums);
 
 #endif

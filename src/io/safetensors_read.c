@@ -5,7 +5,9 @@
  * accepted covers the data without hole, overlap or rest, so nothing rides along unseen. */
 #include "io/json.h"
 #include "io/safetensors.h"
+#include "io/values.h"
 
+#include "base/crc32c.h"
 #include "base/memory.h"
 
 #include <stdlib.h>
@@ -311,6 +313,49 @@ ek_status ek_safetensors_read(ek_safetensors **file, const char *path)
     *file = NULL;
     EK_TRY(ek_file_read(path, PTRDIFF_MAX - 1, &bytes, &size));
     return ek_safetensors_parse(file, path, bytes, size);
+}
+
+/* ---- Checksums ---------------------------------------------------------------------------------------------- */
+
+/* The header's checksum, before parsing spoils it; 0 where no header fits into the file, which parsing then reports. */
+static int64_t header_checksum(const unsigned char *bytes, size_t size)
+{
+    uint64_t length = 0;
+    for (int i = 7; i >= 0 && size >= 8; i--)
+        length = length << 8 | bytes[i];
+    return size < 8 || length > size - 8 ? 0 : ek_crc32c(0, bytes, (size_t)length + 8);
+}
+
+static ek_status check_sums(const ek_safetensors *file, const char *path, int64_t header, const char *checksums)
+{
+    const ek_safetensors_tensor *sums = ek_safetensors_find(file, checksums);
+    if (!sums || sums->dtype != EK_DTYPE_I64 || sums->count != (int64_t)file->tensor_count + 1)
+        return ek_fail(EK_ERR_FORMAT, "%s: has no checksums, or not one for each tensor", path);
+    if (ek_value_integer(sums, 0) != header)
+        return ek_fail(EK_ERR_FORMAT, "%s: damaged: its header is not as it was written", path);
+    for (size_t i = 0; i < file->tensor_count; i++) {
+        const ek_safetensors_tensor *t = &file->tensors[i];
+        const int64_t crc = t == sums ? 0 : ek_crc32c(0, t->data, (size_t)(t->end - t->begin));
+        if (ek_value_integer(sums, (int64_t)i + 1) != crc)
+            return ek_fail(EK_ERR_FORMAT, "%s: damaged: tensor '%.100s' is not as it was written", path, t->name);
+    }
+    return EK_OK;
+}
+
+ek_status ek_safetensors_read_checked(ek_safetensors **file, const char *path, size_t limit, const char *checksums)
+{
+    unsigned char *bytes;
+    size_t size;
+    *file = NULL;
+    EK_TRY(ek_file_read(path, limit, &bytes, &size));
+    const int64_t header = header_checksum(bytes, size);
+    EK_TRY(ek_safetensors_parse(file, path, bytes, size));
+    const ek_status status = check_sums(*file, path, header, checksums);
+    if (status) {
+        ek_safetensors_free(*file);
+        *file = NULL;
+    }
+    return status;
 }
 
 void ek_safetensors_free(ek_safetensors *file)

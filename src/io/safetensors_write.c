@@ -3,6 +3,7 @@
 #include "io/json.h"
 #include "io/safetensors.h"
 
+#include "base/crc32c.h"
 #include "base/memory.h"
 
 #include <inttypes.h>
@@ -104,8 +105,22 @@ static ek_status put_header(header *h, const ek_safetensors_pair *metadata, size
     return EK_OK;
 }
 
-/* Writes the little-endian bytes of count values of `size` bytes (4 or 8), whatever this machine's order is. */
-static ek_status write_values(ek_file_writer *writer, const void *values, int64_t count, size_t size)
+/* Where bytes of the file go: into it, or into a checksum alone. */
+typedef struct sink {
+    ek_file_writer *writer; /* NULL: nowhere */
+    uint32_t crc;
+} sink;
+
+static ek_status put_bytes(sink *to, const void *bytes, size_t size)
+{
+    if (to->writer)
+        return ek_file_write(to->writer, bytes, size);
+    to->crc = ek_crc32c(to->crc, bytes, size);
+    return EK_OK;
+}
+
+/* The little-endian bytes of count values of `size` bytes (4 or 8), whatever this machine's order is. */
+static ek_status put_values(sink *to, const void *values, int64_t count, size_t size)
 {
     unsigned char chunk[8192];
     const unsigned char *source = values;
@@ -123,39 +138,76 @@ static ek_status write_values(ek_file_writer *writer, const void *values, int64_
             for (size_t byte = 0; byte < size; byte++)
                 chunk[filled++] = (unsigned char)(bits >> 8 * byte);
         }
-        EK_TRY(ek_file_write(writer, chunk, filled));
+        EK_TRY(put_bytes(to, chunk, filled));
     }
     return EK_OK;
+}
+
+static ek_status put_data(sink *to, const ek_safetensors_item *item)
+{
+    return item->integers ? put_values(to, item->integers, item->count, sizeof(int64_t))
+                          : put_values(to, item->floats, item->count, sizeof(float));
+}
+
+static ek_status put_whole_header(sink *to, const header *h)
+{
+    const uint64_t size = h->size;
+    EK_TRY(put_values(to, &size, 1, sizeof size));
+    return put_bytes(to, h->text, h->size);
 }
 
 static ek_status write_all(ek_file_writer *writer, const header *h, const ek_safetensors_item *items,
                            size_t item_count)
 {
-    const uint64_t size = h->size;
-    EK_TRY(write_values(writer, &size, 1, sizeof size));
-    EK_TRY(ek_file_write(writer, h->text, h->size));
+    sink to = {.writer = writer};
+    EK_TRY(put_whole_header(&to, h));
     for (size_t i = 0; i < item_count; i++)
         if (items[i].integers)
-            EK_TRY(write_values(writer, items[i].integers, items[i].count, sizeof(int64_t)));
+            EK_TRY(put_data(&to, &items[i]));
     for (size_t i = 0; i < item_count; i++)
         if (!items[i].integers)
-            EK_TRY(write_values(writer, items[i].floats, items[i].count, sizeof(float)));
+            EK_TRY(put_data(&to, &items[i]));
     return EK_OK;
+}
+
+/* The header's text, the caller's to free. */
+static ek_status make_header(header *h, const ek_safetensors_pair *metadata, size_t metadata_count,
+                             const ek_safetensors_item *items, size_t item_count)
+{
+    *h = (header){0};
+    EK_TRY(put_header(h, metadata, metadata_count, items, item_count));
+    if (h->size > EK_SAFETENSORS_HEADER_MAX)
+        return ek_fail(EK_ERR_ARGUMENT, "names and notes of %zu bytes are too long for a safetensors file", h->size);
+    h->text = ek_calloc(h->size, 1);
+    return h->text ? put_header(h, metadata, metadata_count, items, item_count) : EK_ERR_MEMORY;
 }
 
 ek_status ek_safetensors_write(ek_file_writer *writer, const ek_safetensors_pair *metadata, size_t metadata_count,
                                const ek_safetensors_item *items, size_t item_count)
 {
-    header h = {0};
-    EK_TRY(put_header(&h, metadata, metadata_count, items, item_count));
-    if (h.size > EK_SAFETENSORS_HEADER_MAX)
-        return ek_fail(EK_ERR_ARGUMENT, "names and notes of %zu bytes are too long for a safetensors file", h.size);
-    h.text = ek_calloc(h.size, 1);
-    if (!h.text)
-        return EK_ERR_MEMORY;
-    ek_status status = put_header(&h, metadata, metadata_count, items, item_count);
+    header h;
+    ek_status status = make_header(&h, metadata, metadata_count, items, item_count);
     if (!status)
         status = write_all(writer, &h, items, item_count);
     ek_free(h.text);
+    return status;
+}
+
+ek_status ek_safetensors_checksums(const ek_safetensors_pair *metadata, size_t metadata_count,
+                                   const ek_safetensors_item *items, size_t item_count, int64_t *sums)
+{
+    header h;
+    sink to = {0};
+    ek_status status = make_header(&h, metadata, metadata_count, items, item_count);
+    if (!status)
+        status = put_whole_header(&to, &h);
+    ek_free(h.text);
+    sums[0] = to.crc;
+    for (size_t i = 0; i < item_count && !status; i++) {
+        to.crc = 0;
+        if (items[i].integers != sums)
+            status = put_data(&to, &items[i]);
+        sums[1 + i] = to.crc;
+    }
     return status;
 }

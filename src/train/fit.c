@@ -1,41 +1,16 @@
 /* SPDX-License-Identifier: MIT
- * The trainer: epochs of shuffled batches, a step of the optimiser on each, validation after each epoch. */
+ * The trainer: epochs of shuffled batches, a step of the optimiser on each, validation after each epoch, checkpoints to
+ * go on from. */
 #define _POSIX_C_SOURCE 200809L
-#include "base/memory.h"
 #include "base/random.h"
-#include "net/normalize.h"
-#include "net/plan.h"
-#include "train/evaluate.h"
+#include "net/net.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
+#include "train/trainer.h"
 
-#include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
-
-typedef struct trainer {
-    ek_fit_options o; /* with defaults filled in */
-    ek_net *net;
-    const ek_dataset *train;
-    int64_t count;              /* training samples */
-    int64_t steps;              /* of an epoch */
-    int64_t step;               /* taken so far */
-    double rate, gradient_norm; /* of the last step */
-    ek_backend *backend;
-    ek_program *program;
-    ek_evaluator *evaluator; /* NULL without validation data */
-    ek_batch_arrays arrays;
-    ek_normal *normal; /* NULL: none */
-    ek_augmentation augmentation;
-    uint8_t *scratch; /* for changed images; NULL: images stay as they are */
-    int32_t *order;
-} trainer;
-
-/* Sums over the samples of an epoch so far. */
-typedef struct totals {
-    double loss;
-    int64_t correct, count;
-} totals;
 
 static double seconds_now(void)
 {
@@ -44,168 +19,34 @@ static double seconds_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static ek_status fill_options(ek_fit_options *o)
+static ek_status stopped(const ek_trainer *t)
 {
-    if (o->epochs < 0 || o->batch_size < 0 || o->threads < 0)
-        return ek_fail(EK_ERR_ARGUMENT, "ek_fit: epochs (%d), batch_size (%d) and threads (%d) must not be negative",
-                       o->epochs, o->batch_size, o->threads);
-    if (o->augment.crop < 0 || o->augment.crop > EK_CROP_MAX)
-        return ek_fail(EK_ERR_ARGUMENT, "ek_fit: augment.crop is %d, not in 0 .. %d", o->augment.crop, EK_CROP_MAX);
-    if (!(o->augment.erase >= 0 && o->augment.erase <= 1))
-        return ek_fail(EK_ERR_ARGUMENT, "ek_fit: augment.erase is %g, no probability", (double)o->augment.erase);
-    if (o->micro_batch < 0)
-        return ek_fail(EK_ERR_ARGUMENT, "ek_fit: micro_batch is %d, but it cannot be negative", o->micro_batch);
-    if (o->ghost && !o->micro_batch)
-        return ek_fail(EK_ERR_ARGUMENT, "ek_fit: ghost statistics are those of micro-batches; set micro_batch too");
-    o->epochs = o->epochs ? o->epochs : 10;
-    o->batch_size = o->batch_size ? o->batch_size : 128;
-    EK_TRY(ek_optimizer_check(o));
-    return ek_schedule_check(o);
+    const ek_progress *p = &t->progress;
+    const bool between = p->done == 0 && p->epoch > 1;
+    return ek_fail(EK_ERR_STOPPED, "stopped in epoch %d after step %lld, as asked", between ? p->epoch - 1 : p->epoch,
+                   (long long)(between ? t->steps : p->done));
 }
 
-/* Samples that go through the net together: their statistics are one. */
-static int64_t group_size(const trainer *t)
+static ek_status tell(const ek_trainer *t, const ek_fit_event *event)
 {
-    return t->o.ghost && t->o.micro_batch < t->o.batch_size ? t->o.micro_batch : t->o.batch_size;
+    return t->o.on_event && t->o.on_event(t->o.user, event) ? stopped(t) : EK_OK;
 }
 
-/* The smallest number of samples that share statistics in an epoch: the last of a batch cut into groups. */
-static int64_t smallest_group(const trainer *t)
+/* What every event says. */
+static ek_fit_event new_event(const ek_trainer *t, ek_fit_event_kind kind, int epoch)
 {
-    const int64_t batch = t->o.batch_size, group = group_size(t), rest = t->count % batch;
-    int64_t smallest = group;
-    if (t->count >= batch && batch % group)
-        smallest = batch % group;
-    if (rest && rest % group && rest % group < smallest)
-        smallest = rest % group;
-    return smallest;
+    return (ek_fit_event){.kind = kind,
+                          .epoch = epoch,
+                          .epochs = t->o.epochs,
+                          .steps = t->steps,
+                          .total_steps = t->progress.total,
+                          .message = ""};
 }
 
-/* Every batch norm that takes statistics from the batch needs two values per channel, in the last batch too. */
-static ek_status check_batch_norms(const trainer *t)
-{
-    const int64_t smallest = smallest_group(t);
-    for (int i = 0; i < t->net->layer_count && smallest == 1; i++) {
-        const ek_layer *l = &t->net->layers[i];
-        if (l->kind != EK_LAYER_BATCHNORM || (int64_t)l->in.h * l->in.w > 1 ||
-            (l->o.batchnorm.use_moving && l->o.batchnorm.hold_moving))
-            continue;
-        char label[EK_LABEL_SIZE];
-        const bool ghost = group_size(t) < t->o.batch_size;
-        const char *const size = ghost ? "micro-batch" : "batch size";
-        if (group_size(t) == 1)
-            return ek_fail(EK_ERR_SHAPE,
-                           "%s: with %s of one sample it sees one value per channel, which has no "
-                           "variance; choose a %s of 2 or more",
-                           ek_layer_label(t->net, i, label), ghost ? "micro-batches" : "batches", size);
-        return ek_fail(EK_ERR_SHAPE,
-                       "%s: the last of the %s of %lld leaves one of %lld samples, and one value per "
-                       "channel has no variance; choose a %s that leaves none or more",
-                       ek_layer_label(t->net, i, label), ghost ? "micro-batches" : "batches",
-                       (long long)group_size(t),
-                       (long long)(ghost && t->o.batch_size % group_size(t) == 1 ? t->o.batch_size : t->count), size);
-    }
-    return EK_OK;
-}
-
-/* Counters are the net's tensors, which anyone may have changed; a cumulative average divides by them. */
-static ek_status check_counters(ek_net *net)
-{
-    for (int i = 0; i < net->tensor_count; i++) {
-        const int64_t *counter = net->tensors[i].counter;
-        if (counter && (*counter < 0 || *counter > EK_COUNTER_MAX))
-            return ek_fail(EK_ERR_ARGUMENT, "%s is %lld, no number of batches", net->tensors[i].name,
-                           (long long)*counter);
-    }
-    return EK_OK;
-}
-
-/* What images go through on their way, and room for those that change. */
-static ek_status open_input(trainer *t, const ek_dataset_info *info)
-{
-    const ek_augment_options *o = &t->o.augment;
-    const size_t size = (size_t)info->channels * (size_t)info->height * (size_t)info->width;
-    t->augmentation = (ek_augmentation){.c = info->channels,
-                                        .h = info->height,
-                                        .w = info->width,
-                                        .crop = o->crop,
-                                        .flip = o->flip,
-                                        .erase = o->erase};
-    if (o->crop || o->flip || o->erase > 0) {
-        const size_t images = (size_t)ek_backend_threads(t->backend) * EK_LANES;
-        t->scratch = ek_calloc(images, size);
-        if (!t->scratch)
-            return EK_ERR_MEMORY;
-    }
-    return ek_normal_new(&t->normal, t->net);
-}
-
-/* The program of steps of up to `most` samples. */
-static ek_status make_program(trainer *t, int64_t most)
-{
-    const bool ghost = t->o.ghost && t->o.micro_batch < most;
-    const bool again = t->o.micro_batch < most && !ghost;
-    const ek_plan_request request = {.mode = EK_TRAINING,
-                                     .input = EK_INPUT_BYTES,
-                                     .loss = true,
-                                     .max_samples = ghost ? t->o.micro_batch : most,
-                                     .micro_batch = again ? t->o.micro_batch : 0,
-                                     .accumulates = ghost,
-                                     .states = ek_update_states(t->o.optimizer, t->o.momentum),
-                                     .clips = t->o.clip_norm > 0 || t->o.measure_norm,
-                                     .decay = t->o.decay,
-                                     .smoothing = (float)t->o.label_smoothing,
-                                     .threads = ek_backend_threads(t->backend)};
-    return ek_plan_new(&t->program, t->net, &request);
-}
-
-static ek_status open_trainer(trainer *t, const ek_dataset *val)
-{
-    ek_dataset_info info;
-    ek_dataset_get_info(t->train, &info);
-    t->count = info.count;
-    if (t->count > INT32_MAX)
-        return ek_fail(EK_ERR_UNSUPPORTED, "ek_fit: %lld samples are more than %d", (long long)t->count, INT32_MAX);
-    EK_TRY(ek_net_finish(t->net));
-    EK_TRY(ek_check_dataset(t->net, t->train));
-    EK_TRY(check_batch_norms(t));
-    EK_TRY(check_counters(t->net));
-    t->steps = (t->count + t->o.batch_size - 1) / t->o.batch_size;
-    EK_TRY(ek_schedule_check_steps(&t->o, t->steps));
-    const int64_t most = t->count < t->o.batch_size ? t->count : t->o.batch_size;
-    EK_TRY(ek_backend_new_cpu(&t->backend, ek_useful_threads(t->o.threads, val ? t->count : most)));
-    EK_TRY(ek_batch_arrays_new(&t->arrays, most));
-    EK_TRY(open_input(t, &info));
-    EK_TRY(make_program(t, most));
-    if (val)
-        EK_TRY(ek_evaluator_new(&t->evaluator, t->net, val, t->backend, 0));
-    EK_TRY(ek_net_set_note(t->net, "data.digest", *info.digest ? info.digest : NULL));
-    if (!t->o.no_shuffle && !(t->order = ek_calloc((size_t)t->count, sizeof *t->order)))
-        return EK_ERR_MEMORY;
-    return EK_OK;
-}
-
-static void close_trainer(trainer *t)
-{
-    ek_evaluator_free(t->evaluator);
-    ek_program_free(t->program);
-    ek_batch_arrays_free(&t->arrays);
-    ek_normal_free(t->normal);
-    ek_free(t->scratch);
-    ek_backend_free(t->backend);
-    ek_free(t->order);
-}
-
-static ek_status tell(const trainer *t, const ek_fit_event *event)
-{
-    if (t->o.on_event && t->o.on_event(t->o.user, event))
-        return ek_fail(EK_ERR_STOPPED, "stopped in epoch %d after step %lld, as asked", event->epoch,
-                       (long long)event->step);
-    return EK_OK;
-}
+/* ---- A step --------------------------------------------------------------------------------------------------- */
 
 /* Samples at..at+count-1 of the step's `total`: all of them, or one of its micro-batches. */
-static ek_status run_part(trainer *t, int epoch, int64_t at, int64_t count, int64_t total, const ek_update *update)
+static ek_status run_part(ek_trainer *t, int epoch, int64_t at, int64_t count, int64_t total, const ek_update *update)
 {
     const ek_batch_arrays *a = &t->arrays;
     const ek_status status = ek_backend_run(t->backend, t->program,
@@ -227,92 +68,240 @@ static ek_status run_part(trainer *t, int epoch, int64_t at, int64_t count, int6
     if (!status || count == total)
         return status;
     char where[64];
-    snprintf(where, sizeof where, "micro-batch %lld", (long long)(at / group_size(t) + 1));
+    snprintf(where, sizeof where, "micro-batch %lld", (long long)(at / ek_trainer_group(t) + 1));
     return ek_fail_in(status, where);
 }
 
-/* One optimiser step on samples begin.. of the order; adds its samples to the sums, and gives its own. */
-static ek_status train_step(trainer *t, int epoch, int64_t begin, int64_t count, totals *sums, totals *own)
+/* Sums over the samples of a step. */
+typedef struct totals {
+    double loss;
+    int64_t correct, count;
+} totals;
+
+/* One optimiser step, the next of the epoch. The epoch's sums are of its samples in their order. */
+static ek_status train_step(ek_trainer *t, totals *own)
 {
+    ek_progress *p = &t->progress;
     ek_batch_arrays *a = &t->arrays;
-    const int64_t group = group_size(t);
+    const int64_t begin = p->done * t->o.batch_size, rest = t->count - begin, group = ek_trainer_group(t);
+    const int64_t count = rest < t->o.batch_size ? rest : t->o.batch_size;
     ek_batch_arrays_fill(a, t->train, t->order, begin, count);
-    t->rate = ek_schedule_rate(&t->o, t->steps, t->step);
-    const ek_update update = ek_optimizer_update(&t->o, ++t->step, t->rate);
+    t->rate = ek_schedule_rate(&t->o, t->steps, p->total);
+    const ek_update update = ek_optimizer_update(&t->o, p->total + 1, t->rate);
     for (int64_t at = 0; at < count; at += group)
-        EK_TRY(run_part(t, epoch, at, count - at < group ? count - at : group, count, &update));
+        EK_TRY(run_part(t, p->epoch, at, count - at < group ? count - at : group, count, &update));
     *own = (totals){.count = count};
     for (int64_t i = 0; i < count; i++) {
         own->loss += a->loss[i];
         own->correct += a->predicted[i] == a->labels[i];
     }
-    sums->loss += own->loss;
-    sums->correct += own->correct;
-    sums->count += count;
+    p->loss += own->loss;
+    p->correct += own->correct;
+    p->count += count;
+    p->done++;
+    p->total++;
     return EK_OK;
 }
 
-static ek_fit_event event_of(const trainer *t, int epoch, double since, totals sums)
+static ek_status tell_step(const ek_trainer *t, const totals *own)
 {
-    return (ek_fit_event){.epoch = epoch,
-                          .epochs = t->o.epochs,
-                          .steps = t->steps,
-                          .loss = sums.loss / (double)sums.count,
-                          .accuracy = (double)sums.correct / (double)sums.count,
-                          .seconds = seconds_now() - since,
-                          .lr = t->rate};
+    if (!t->o.on_event)
+        return EK_OK;
+    ek_fit_event event = new_event(t, EK_EVENT_STEP, t->progress.epoch);
+    event.step = t->progress.done;
+    event.batch_size = (int)own->count;
+    event.loss = own->loss / (double)own->count;
+    event.accuracy = (double)own->correct / (double)own->count;
+    event.seconds = t->progress.seconds;
+    event.lr = t->rate;
+    event.gradient_norm = t->gradient_norm;
+    return tell(t, &event);
 }
 
-static ek_status train_epoch(trainer *t, int epoch)
+/* ---- Checkpoints ---------------------------------------------------------------------------------------------- */
+
+/* One that cannot be written is told, and the next is tried. */
+static ek_status keep(ek_trainer *t)
 {
-    const double since = seconds_now();
+    ek_fit_event event = new_event(t, EK_EVENT_CHECKPOINT, t->progress.epoch);
+    event.step = t->progress.done;
+    event.status = ek_checkpoints_write(t->checkpoints, &t->progress);
+    event.message = event.status ? ek_error() : "";
+    event.path = ek_checkpoints_path(t->checkpoints);
+    t->kept = t->progress.total;
+    return tell(t, &event);
+}
+
+/* After a step within an epoch. */
+static ek_status keep_when_due(ek_trainer *t)
+{
+    const int every = t->o.checkpoint_every;
+    return t->checkpoints && every && t->progress.total % every == 0 ? keep(t) : EK_OK;
+}
+
+static void tell_broken(void *user, const char *path, ek_status status)
+{
+    const ek_trainer *t = user;
+    ek_fit_event event = new_event(t, EK_EVENT_BROKEN, 0);
+    event.status = status;
+    event.message = ek_error();
+    event.path = path;
+    if (t->o.on_event)
+        t->o.on_event(t->o.user, &event);
+}
+
+/* The event of finished epoch `epoch`. */
+static ek_status tell_epoch(const ek_trainer *t, int epoch, int best, bool again)
+{
+    const ek_epoch_record *r = &t->progress.history[epoch - 1];
+    ek_fit_event event = new_event(t, EK_EVENT_EPOCH, epoch);
+    event.step = t->steps;
+    event.total_steps = epoch * t->steps;
+    event.loss = r->loss;
+    event.accuracy = r->accuracy;
+    event.seconds = r->seconds;
+    event.has_val = t->evaluator != NULL;
+    event.val_loss = r->val_loss;
+    event.val_accuracy = r->val_accuracy;
+    event.val_seconds = r->val_seconds;
+    event.lr = r->lr;
+    event.best_epoch = best;
+    event.again = again;
+    return tell(t, &event);
+}
+
+/* Takes up where the newest checkpoint ends, and tells what had been. */
+static ek_status resume(ek_trainer *t)
+{
+    EK_TRY(ek_checkpoints_resume(t->checkpoints, &t->progress, tell_broken, t));
+    t->kept = t->progress.total;
+    if (t->progress.total)
+        t->rate = ek_schedule_rate(&t->o, t->steps, t->progress.total - 1);
+    ek_fit_event event = new_event(t, EK_EVENT_RESUME, t->progress.epoch);
+    event.step = t->progress.done;
+    event.seconds = t->progress.seconds;
+    event.path = ek_checkpoints_path(t->checkpoints);
+    EK_TRY(tell(t, &event));
+    for (int epoch = 1, best = 0; epoch < t->progress.epoch; epoch++) {
+        const ek_epoch_record *h = t->progress.history;
+        if (t->evaluator && (!best || h[epoch - 1].val_accuracy > h[best - 1].val_accuracy))
+            best = epoch;
+        EK_TRY(tell_epoch(t, epoch, best, true));
+    }
+    return EK_OK;
+}
+
+/* ---- The best epoch ------------------------------------------------------------------------------------------- */
+
+static int best_epoch(const ek_trainer *t)
+{
+    return t->evaluator ? ek_progress_best(&t->progress) : 0;
+}
+
+/* Copies the net's values and counters to where the best are kept, or back. */
+static void copy_best(ek_trainer *t, bool back)
+{
+    ek_net *net = t->net;
+    const size_t size = net->value_count * sizeof *t->best;
+    memcpy(back ? net->values : t->best, back ? t->best : net->values, size);
+    for (int i = 0; i < net->tensor_count; i++) {
+        int64_t *counter = net->tensors[i].counter;
+        if (counter && back)
+            *counter = t->best_counters[counter - net->counters];
+        else if (counter)
+            t->best_counters[counter - net->counters] = *counter;
+    }
+}
+
+/* Whether patience, or the number of epochs, ends the training. */
+static bool is_over(const ek_trainer *t)
+{
+    const int finished = t->progress.epoch - 1;
+    return finished >= t->o.epochs || (t->o.patience && finished && finished - best_epoch(t) >= t->o.patience);
+}
+
+/* ---- An epoch ------------------------------------------------------------------------------------------------- */
+
+/* The rest of the epoch's steps. */
+static ek_status train_steps(ek_trainer *t)
+{
+    ek_progress *p = &t->progress;
+    const double since = seconds_now() - p->seconds;
     if (t->order)
-        ek_random_permutation(t->o.seed, (uint32_t)epoch, t->order, t->count);
-    totals sums = {0}, own;
-    int64_t step = 0;
-    for (int64_t begin = 0; begin < t->count; begin += t->o.batch_size) {
-        const int64_t rest = t->count - begin, count = rest < t->o.batch_size ? rest : t->o.batch_size;
-        const ek_status status = train_step(t, epoch, begin, count, &sums, &own);
-        step++;
+        ek_random_permutation(t->o.seed, (uint32_t)p->epoch, t->order, t->count);
+    while (p->done < t->steps) {
+        totals own;
+        const ek_status status = train_step(t, &own);
         if (status) {
             char where[64];
-            snprintf(where, sizeof where, "epoch %d, step %lld", epoch, (long long)step);
+            snprintf(where, sizeof where, "epoch %d, step %lld", p->epoch, (long long)p->done + 1);
             return ek_fail_in(status, where);
         }
-        if (!t->o.on_event)
-            continue;
-        ek_fit_event event = event_of(t, epoch, since, own);
-        event.step = step;
-        event.batch_size = (int)count;
-        event.gradient_norm = t->gradient_norm;
-        EK_TRY(tell(t, &event));
+        p->seconds = seconds_now() - since;
+        EK_TRY(tell_step(t, &own));
+        if (p->done < t->steps)
+            EK_TRY(keep_when_due(t));
     }
-    ek_fit_event event = event_of(t, epoch, since, sums);
-    event.kind = EK_EVENT_EPOCH;
-    event.step = step;
-    if (t->evaluator) {
-        const double begin = seconds_now();
-        ek_metrics metrics = {0};
-        EK_TRY(ek_evaluator_run(t->evaluator, NULL, &metrics));
-        event.has_val = true;
-        event.val_loss = metrics.loss;
-        event.val_accuracy = metrics.accuracy;
-        event.val_seconds = seconds_now() - begin;
+    return EK_OK;
+}
+
+static ek_status validate(ek_trainer *t, ek_epoch_record *record)
+{
+    const double begin = seconds_now();
+    ek_metrics metrics = {0};
+    if (!t->evaluator)
+        return EK_OK;
+    EK_TRY(ek_evaluator_run(t->evaluator, NULL, &metrics));
+    record->val_loss = metrics.loss;
+    record->val_accuracy = metrics.accuracy;
+    record->val_seconds = seconds_now() - begin;
+    return EK_OK;
+}
+
+static ek_status train_epoch(ek_trainer *t)
+{
+    ek_progress *p = &t->progress;
+    EK_TRY(train_steps(t));
+    ek_epoch_record record = {.loss = p->loss / (double)p->count,
+                              .accuracy = (double)p->correct / (double)p->count,
+                              .lr = t->rate,
+                              .seconds = p->seconds};
+    EK_TRY(validate(t, &record));
+    EK_TRY(ek_progress_finish_epoch(p, &record));
+    const int finished = p->epoch - 1, best = best_epoch(t);
+    if (t->best && best == finished)
+        copy_best(t, false);
+    EK_TRY(tell_epoch(t, finished, best, false));
+    const bool due = !t->o.checkpoint_every || p->total % t->o.checkpoint_every == 0 || is_over(t);
+    return t->checkpoints && due ? keep(t) : EK_OK;
+}
+
+/* ---- All of it ------------------------------------------------------------------------------------------------ */
+
+static ek_status train_all(ek_trainer *t)
+{
+    ek_status status = t->o.resume ? resume(t) : EK_OK;
+    while (!status && !is_over(t))
+        status = train_epoch(t);
+    if (status == EK_ERR_STOPPED && t->checkpoints && t->kept != t->progress.total) {
+        keep(t);
+        return stopped(t);
     }
-    return tell(t, &event);
+    if (!status && t->best)
+        copy_best(t, true);
+    return status;
 }
 
 ek_status ek_fit(ek_net *net, const ek_dataset *train, const ek_dataset *val, const ek_fit_options *options)
 {
     if (!net || !train)
         return ek_fail(EK_ERR_ARGUMENT, "ek_fit: net and train must not be NULL");
-    trainer t = {.net = net, .train = train};
+    ek_trainer t = {.net = net, .train = train};
     if (options)
         t.o = *options;
-    EK_TRY(fill_options(&t.o));
-    ek_status status = open_trainer(&t, val);
-    for (int epoch = 1; epoch <= t.o.epochs && !status; epoch++)
-        status = train_epoch(&t, epoch);
-    close_trainer(&t);
+    ek_status status = ek_trainer_open(&t, val);
+    if (!status)
+        status = train_all(&t);
+    ek_trainer_close(&t);
     return status;
 }

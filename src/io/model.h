@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ * Model files with more in them than a model: what a checkpoint is (docs/format.md). */
+#ifndef EK_IO_MODEL_H
+#define EK_IO_MODEL_H
+
+#include "io/safetensors.h"
+
+/* Names of what a checkpoint adds, tensors and notes, begin so; whoever reads it as a model passes over the tensors. */
+#define EK_CHECKPOINT_PREFIX "checkpoint."
+#define EK_CHECKPOINT_CHECKSUMS EK_CHECKPOINT_PREFIX "checksums"
+#define EK_CHECKPOINT_NOTE "evenkeel.note." EK_CHECKPOINT_PREFIX
+
+/* What is added to the net's tensors, notes and text. */
+typedef struct ek_model_extras {
+    const ek_safetensors_pair *metadata; /* keys begin with EK_CHECKPOINT_NOTE */
+    size_t metadata_count;
+    const ek_safetensors_item *items;
+    size_t item_count;
+} ek_model_extras;
+
+/* ek_net_save with extras, and with a checksum of every byte. */
+ek_status ek_model_write(ek_net *net, const ek_model_extras *extras, const char *path);
+
+/* What is wrong with a value of a tensor with this role, "is not finite"; NULL when nothing is. */
+const char *ek_value_fault(ek_role role, float value);
+
+#endif

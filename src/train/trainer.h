@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT
+ * A training inside ek_fit: what it works on, set up before the first step (trainer.c) and driven by fit.c. */
+#ifndef EK_TRAIN_TRAINER_H
+#define EK_TRAIN_TRAINER_H
+
+#include "net/normalize.h"
+#include "train/checkpoint.h"
+#include "train/evaluate.h"
+
+typedef struct ek_trainer {
+    ek_fit_options o; /* with defaults filled in */
+    ek_net *net;
+    const ek_dataset *train;
+    int64_t count; /* training samples */
+    int64_t steps; /* of an epoch */
+    ek_progress progress;
+    double rate, gradient_norm; /* of the last step */
+    ek_backend *backend;
+    ek_program *program;
+    ek_evaluator *evaluator; /* NULL without validation data */
+    ek_batch_arrays arrays;
+    ek_normal *normal; /* NULL: none */
+    ek_augmentation augmentation;
+    uint8_t *scratch; /* for changed images; NULL: images stay as they are */
+    int32_t *order;
+    float *best;            /* the net's values and counters in its best epoch; NULL: not kept */
+    int64_t *best_counters; /* */
+    ek_config config;       /* this and the rest: with checkpoints */
+    ek_checkpoint_state state;
+    ek_checkpoints *checkpoints; /* NULL: none */
+    int64_t kept;                /* total steps of the checkpoint tried last, -1: none */
+} ek_trainer;
+
+/* Fills in the defaults of `o` and makes everything else from it, net and train: errors of ek_fit before the first
+ * step. To be closed also after a failure. */
+ek_status ek_trainer_open(ek_trainer *trainer, const ek_dataset *val);
+void ek_trainer_close(ek_trainer *trainer);
+
+/* Samples that go through the net together: their statistics are one. */
+int64_t ek_trainer_group(const ek_trainer *trainer);
+
+#endif
