@@ -103,6 +103,7 @@ int main(int argc, char **argv)
 {
     occupy_standard_streams();
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of output like others: said, and exit status 1 */
+    signal(SIGXFSZ, SIG_IGN); /* likewise a file that would be larger than may be */
     if (argc < 2)
         return cli_usage(&self, "which command? 'evenkeel --help' lists them");
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))

@@ -3,6 +3,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "train.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,6 +154,10 @@ static ek_status note_all(const cli_training *t)
         status = note(net, "data.coarse", "yes");
     if (!status && set->val_split > 0)
         status = note(net, "data.val_split", "%g", set->val_split);
+    if (!status && set->patience)
+        status = note(net, "train.patience", "%d", set->patience);
+    if (!status && set->keep_best)
+        status = note(net, "train.best_epoch", "%d", last->epoch);
     status = status ? status : note(net, "train.loss", "%.9g", last->loss);
     status = status ? status : note(net, "train.accuracy", "%.9g", last->accuracy);
     status = status ? status : note(net, "val.loss", "%.9g", last->val_loss);
@@ -193,7 +198,9 @@ static int finish(cli_training *t, ek_status trained)
         cli_watch_release(t);
     if (trained == EK_ERR_STOPPED && cli_interrupted()) {
         reason = "interrupted";
-        snprintf(message, sizeof message, "%s: %s", cli_interrupt_name(), ek_error());
+        snprintf(message, sizeof message, "%s: %s%s%s%s", cli_interrupt_name(), ek_error(),
+                 t->kept ? "; to go on, give the same options and --resume '" : "",
+                 t->kept ? cli_checkpoints(t->set) : "", t->kept ? "'" : "");
         cli_fail(t->self, "%s", message);
     } else if (trained == EK_ERR_STOPPED) {
         reason = "stopped";
@@ -207,6 +214,22 @@ static int finish(cli_training *t, ek_status trained)
     const bool done = strcmp(reason, "done") == 0;
     cli_watch_close(t, reason, done ? NULL : *message ? message : ek_error());
     return status;
+}
+
+/* Checkpoints, and the recipe that is compared on going on. Of the data the trainer compares the digests. */
+static void fill_checkpoints(cli_training *t, ek_fit_options *options)
+{
+    const cli_settings *set = t->set;
+    options->checkpoint = cli_checkpoints(set);
+    options->checkpoint_every = set->every;
+    options->checkpoint_keep = set->keep;
+    options->resume = set->resume != NULL;
+    options->keep_best = set->keep_best;
+    options->patience = set->patience;
+    snprintf(t->recipe, sizeof t->recipe, "init %s, resize %s, colour %s, coarse %s, val-split %.17g",
+             t->given_weights ? "given weights" : set->init, set->images.resize ? set->images.resize : "none",
+             set->images.colour ? set->images.colour : "none", set->images.coarse ? "yes" : "no", set->val_split);
+    options->recipe = t->recipe;
 }
 
 static int train(cli_training *t)
@@ -234,6 +257,7 @@ static int train(cli_training *t)
                               .on_event = on_event,
                               .user = t};
     cli_recipe_fill(&set->recipe, &options);
+    fill_checkpoints(t, &options);
     options.measure_norm = set->log || set->board;
     cli_watch_begin(t);
     return finish(t, ek_fit(t->net, t->train, t->val, &options));
@@ -288,6 +312,18 @@ int cli_train(const cli_command *self, int argc, char **argv)
         {"--threads", .value = "N", .integer = &set.threads, .low = 1, .high = CLI_THREADS_MAX,
          .help = "the model does not depend on it (all processors)"},
         {"--out", .letter = 'o', .value = "FILE", .text = &set.out, .help = "save the trained model here"},
+        {"--checkpoint", .value = "DIR", .text = &set.checkpoint,
+         .help = "keep checkpoints in this folder, so that training can be gone on with (none)"},
+        {"--every", .value = "N", .integer = &set.every, .low = 1, .high = INT_MAX,
+         .help = "steps from checkpoint to checkpoint (an epoch's)"},
+        {"--keep", .value = "K", .integer = &set.keep, .low = 1, .high = CLI_COUNT_MAX,
+         .help = "checkpoints that stay in the folder, the last ones (3)"},
+        {"--resume", .value = "DIR", .text = &set.resume,
+         .help = "go on from the newest checkpoint in this folder, and keep them there, as --checkpoint"},
+        {"--keep-best", .flag = &set.keep_best,
+         .help = "save the epoch of the best validation accuracy (the last epoch)"},
+        {"--patience", .value = "N", .integer = &set.patience, .low = 1, .high = CLI_COUNT_MAX,
+         .help = "stop after N epochs without a better validation accuracy (never)"},
         {"--log", .value = "FILE", .text = &set.log, .help = "append a JSON object per event: docs/log.md"},
         {"--log-every", .value = "N", .integer = &set.log_every, .low = 0, .high = CLI_COUNT_MAX,
          .help = "steps from record to record, of --tensorboard too; 0: epochs alone (50)"},
@@ -311,11 +347,16 @@ int cli_train(const cli_command *self, int argc, char **argv)
         return status;
     if (set.ghost && !set.micro_batch)
         return cli_usage(self, "--ghost says how --micro-batch M treats statistics; add that");
+    if (set.checkpoint && set.resume)
+        return cli_usage(self, "--resume DIR keeps checkpoints in that folder, too; leave out --checkpoint");
+    if ((set.every || set.keep) && !cli_checkpoints(&set))
+        return cli_usage(self, "%s is about checkpoints; add --checkpoint DIR", set.every ? "--every" : "--keep");
     cli_training t = {.self = self, .set = &set, .log.fd = -1, .board.fd = -1};
     const int result = cli_finish(self, train(&t));
     ek_dataset_free(t.train);
     ek_dataset_free(t.val);
     ek_net_free(t.net);
+    free(t.kept);
     cli_interrupt_raise();
     return result;
 }

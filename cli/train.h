@@ -18,10 +18,13 @@ typedef struct cli_settings {
     uint64_t seed;
     bool no_shuffle, quiet, verbose;
     cli_recipe recipe;
-    const char *log, *board; /* file, folder; NULL: none */
-    int log_every;           /* steps from point to point in them; 0: epochs alone */
-    const char *chart;       /* as typed */
-    cli_drawing drawing;     /* and what that stands for */
+    const char *log, *board;         /* file, folder; NULL: none */
+    int log_every;                   /* steps from point to point in them; 0: epochs alone */
+    const char *checkpoint, *resume; /* folders; at most one of them */
+    int every, keep, patience;       /* 0: as the library has it */
+    bool keep_best;
+    const char *chart;   /* as typed */
+    cli_drawing drawing; /* and what that stands for */
 } cli_settings;
 
 /* What there is to tell of a step, or of an epoch, beside the trainer's event. */
@@ -59,7 +62,9 @@ typedef struct cli_training {
     cli_progress progress; /* used where there is none */
     bool output_failed;
     bool given_weights; /* it started from a file */
-    ek_fit_event last;  /* epoch */
+    ek_fit_event last;  /* epoch; with --keep-best the best one */
+    char *kept;         /* the last checkpoint that was written; NULL: none */
+    char recipe[256];   /* what the model depends on beside the trainer's options */
 
     cli_log log;
     cli_board board;
@@ -79,6 +84,12 @@ void cli_watch_begin(cli_training *t);
 
 /* Shows and writes down what an event tells. True when the training should stop. */
 bool cli_watch_event(cli_training *t, const ek_fit_event *event);
+
+/* The folder of checkpoints, NULL where there is none. */
+static inline const char *cli_checkpoints(const cli_settings *set)
+{
+    return set->resume ? set->resume : set->checkpoint;
+}
 
 /* Training is over: the display leaves the terminal, interrupts act again. release, which may have to wait for the
  * terminal, comes before something else is printed. */

@@ -4,6 +4,8 @@
 #include "train.h"
 
 #include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
 
 /* ---- The screen ----------------------------------------------------------------------------------------------- */
 
@@ -98,7 +100,10 @@ static void take_step(cli_training *t, const ek_fit_event *event)
 
 static void take_epoch(cli_training *t, const ek_fit_event *event)
 {
-    t->last = *event;
+    if (!t->set->keep_best || event->best_epoch == event->epoch)
+        t->last = *event;
+    if (event->again) /* which the run before has written down */
+        return;
     const cli_point point = {.event = event,
                              .step = t->open.step,
                              .seconds = cli_now() - t->since,
@@ -108,6 +113,38 @@ static void take_epoch(cli_training *t, const ek_fit_event *event)
                              .images_per_second = images_per_second(t, event)};
     cli_log_epoch(t, &point);
     cli_board_epoch(t, &point);
+}
+
+/* ---- Checkpoints ----------------------------------------------------------------------------------------------- */
+
+static void take_checkpoint(cli_training *t, const ek_fit_event *event)
+{
+    if (event->status) {
+        cli_watch_warn(t, "no checkpoint: %s; training goes on", event->message);
+        return;
+    }
+    free(t->kept);
+    t->kept = strdup(event->path);
+}
+
+static void take_resume(cli_training *t, const ek_fit_event *event)
+{
+    free(t->kept);
+    t->kept = strdup(event->path);
+    t->open = (cli_point){.step = event->total_steps};
+    t->open_seconds = event->seconds;
+    if (t->set->quiet)
+        return;
+    char line[64];
+    cli_progress_clear(&t->progress);
+    if (t->live)
+        cli_live_pause(t->live);
+    fputs("going on from ", stdout);
+    cli_put_text(event->path);
+    snprintf(line, sizeof line, ": epoch %d, %jd of its %jd steps done\n", event->epoch, (intmax_t)event->step,
+             (intmax_t)event->steps);
+    fputs(event->epoch > event->epochs ? ": all epochs done\n" : line, stdout);
+    t->output_failed = !cli_flush();
 }
 
 /* ---- From the beginning to the end ---------------------------------------------------------------------------- */
@@ -130,18 +167,30 @@ void cli_watch_begin(cli_training *t)
     cli_interrupt_begin(t->live ? cli_live_terminal(t->live) : -1);
 }
 
-/* A broken standard output ends a training of which nothing would be left; a model that is to be saved is worth more
- * than its table. */
+/* A broken standard output ends a training of which nothing would be left; a model that is to be saved, or a folder of
+ * checkpoints, is worth more than its table. */
 bool cli_watch_event(cli_training *t, const ek_fit_event *event)
 {
-    if (event->kind == EK_EVENT_STEP) {
+    switch (event->kind) {
+    case EK_EVENT_STEP:
         take_step(t, event);
         show_step(t, event);
-    } else {
+        break;
+    case EK_EVENT_EPOCH:
         take_epoch(t, event);
         show_epoch(t, event);
+        break;
+    case EK_EVENT_CHECKPOINT:
+        take_checkpoint(t, event);
+        break;
+    case EK_EVENT_BROKEN:
+        cli_watch_warn(t, "%s; trying the checkpoint before it", event->message);
+        break;
+    case EK_EVENT_RESUME:
+        take_resume(t, event);
+        break;
     }
-    return cli_interrupted() || (t->output_failed && !t->set->out);
+    return cli_interrupted() || (t->output_failed && !t->set->out && !cli_checkpoints(t->set));
 }
 
 void cli_watch_end(cli_training *t)
