@@ -76,7 +76,10 @@ static ek_status copy_images(ek_dataset **dataset, int64_t count)
         return EK_ERR_MEMORY;
     uint8_t *labels = pixels + (size_t)count * size;
     for (int64_t i = 0; i < count; i++) {
-        memcpy(pixels + (size_t)i * size, ek_dataset_pixels(images, i % info.count), size);
+        if (ek_dataset_read(images, i % info.count, pixels + (size_t)i * size)) {
+            free(pixels);
+            return EK_ERR_IO;
+        }
         labels[i] = (uint8_t)ek_dataset_label(images, i % info.count);
     }
     const ek_status status =

@@ -146,6 +146,7 @@ const char *cli_shape_text(const ek_layer_info *layer, char text[48]);
 /* How a data set is opened: what --resize and its like say (images.c, as the rest down to cli_normalize). */
 typedef struct cli_data_options {
     const char *resize, *colour;
+    const char *stream, *memory;
     bool coarse, skip_broken;
     bool may_lack; /* where the data set lacks the split, CLI_GO and NULL come back */
 } cli_data_options;
@@ -158,7 +159,11 @@ typedef struct cli_data_options {
      .help = "make images grey or RGB (as they are; in folders grey where all are)"},                                \
     {"--coarse", .flag = &(o).coarse, .help = "cifar-100: its 20 coarse labels"},                                    \
     {"--skip-broken", .flag = &(o).skip_broken,                                                                      \
-     .help = "leave out image files that cannot be decoded (they are an error)"}
+     .help = "leave out image files that cannot be decoded (they are an error)"},                                    \
+    {"--stream", .value = "WHEN", .text = &(o).stream,                                                               \
+     .help = "decode images of folders as they are needed: yes, no, or auto, beyond --memory (auto)"},               \
+    {"--memory", .value = "SIZE", .text = &(o).memory,                                                               \
+     .help = "for a split's images, as 512MiB or 8GB (half of the machine's)"}
 /* clang-format on */
 
 /* Opens a split of a data set; a warning tells of files that were left out. CLI_GO, or the exit status after a

@@ -67,6 +67,8 @@ static void print_set(const ek_dataset *dataset, ek_split split)
     }
     printf("%-6s  %jd images %dx%dx%d, %d classes, %s\n", split_names[split], (intmax_t)info.count, info.channels,
            info.height, info.width, info.classes, *info.digest ? info.digest : "no digest in this build");
+    if (info.streams)
+        printf("        its images stay on disk and stream\n");
 }
 
 static void print_counts(ek_dataset *const sets[2])

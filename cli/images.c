@@ -30,6 +30,59 @@ static bool read_size(const char *text, int *height, int *width)
     return *height >= 1 && *height <= 65536 && *width >= 1 && *width <= 65536;
 }
 
+/* "4096", "512KiB", "8GB", "1.5G": whole bytes, at least one. */
+static bool read_bytes(const char *text, int64_t *bytes)
+{
+    static const struct {
+        const char *word;
+        double bytes;
+    } units[] = {{"", 1},
+                 {"B", 1},
+                 {"K", 1024},
+                 {"M", 1048576},
+                 {"G", 1073741824},
+                 {"T", 1099511627776},
+                 {"KiB", 1024},
+                 {"MiB", 1048576},
+                 {"GiB", 1073741824},
+                 {"TiB", 1099511627776},
+                 {"kB", 1e3},
+                 {"KB", 1e3},
+                 {"MB", 1e6},
+                 {"GB", 1e9},
+                 {"TB", 1e12}};
+    char number[32];
+    double value;
+    const size_t length = strspn(text, "0123456789.");
+    if (length >= sizeof number)
+        return false;
+    memcpy(number, text, length);
+    number[length] = 0;
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (!strcmp(text + length, units[i].word)) {
+            if (!read_number(number, 0, 1e18, &value) || value * units[i].bytes < 1 || value * units[i].bytes > 1e18)
+                return false;
+            *bytes = (int64_t)(value * units[i].bytes);
+            return true;
+        }
+    return false;
+}
+
+static int read_streaming(const cli_command *self, const cli_data_options *options, ek_data_options *o)
+{
+    static const char *const words[] = {"auto", "yes", "no"};
+    for (int i = 0; options->stream && i < 3; i++)
+        if (!strcmp(options->stream, words[i])) {
+            o->stream = (ek_streaming)i;
+            break;
+        } else if (i == 2) {
+            return cli_usage(self, "--stream: '%s' is none of auto, yes and no", options->stream);
+        }
+    if (options->memory && !read_bytes(options->memory, &o->memory_limit))
+        return cli_usage(self, "--memory: '%s' is no size such as 512MiB or 8GB", options->memory);
+    return CLI_GO;
+}
+
 int cli_data_open(const cli_command *self, ek_dataset **dataset, const char *name, ek_split split,
                   const cli_data_options *options)
 {
@@ -43,6 +96,9 @@ int cli_data_open(const cli_command *self, ek_dataset **dataset, const char *nam
         o.colour = EK_COLOUR_RGB;
     else if (options->colour)
         return cli_usage(self, "--colour: '%s' is neither grey nor rgb", options->colour);
+    const int streaming = read_streaming(self, options, &o);
+    if (streaming != CLI_GO)
+        return streaming;
     const ek_status opened = ek_dataset_open_with(dataset, name, &o);
     if (opened == EK_ERR_NOT_FOUND && options->may_lack)
         return CLI_GO;

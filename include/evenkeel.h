@@ -496,7 +496,8 @@ EK_API ek_status ek_net_normalization(const ek_net *net, bool *normalized, float
 
 /* ---- 4. Data ------------------------------------------------------------------------------------------------ */
 
-/* Images as bytes [N,C,H,W] in memory with one label each. */
+/* Images of bytes [N,C,H,W] with one label each: in memory, or files that are decoded when they are needed. A data set
+ * may be used by several threads at once, but not freed or divided meanwhile. */
 typedef struct ek_dataset ek_dataset;
 
 typedef enum ek_split { EK_SPLIT_TRAIN = 0, EK_SPLIT_TEST = 1 } ek_split;
@@ -507,6 +508,15 @@ typedef enum ek_colour {
     EK_COLOUR_RGB = 2   /* three channels */
 } ek_colour;
 
+/* Whether the images of a folder of PNG and JPEG files stay on disk. Then ek_fit, ek_evaluate and ek_dataset_mean_std
+ * have them decoded by as many threads as they compute with, of lower priority, ahead of the step that needs them;
+ * results are the same bits. */
+typedef enum ek_streaming {
+    EK_STREAM_AUTO = 0, /* where the images, decoded, take more than memory_limit */
+    EK_STREAM_YES = 1,  /* EK_ERR_UNSUPPORTED for IDX and CIFAR files, which are kept in memory */
+    EK_STREAM_NO = 2
+} ek_streaming;
+
 typedef struct ek_data_options {
     ek_split split;    /* default EK_SPLIT_TRAIN */
     int height, width; /* images are resized to this, 1..65536, with antialiasing (a triangle filter: torchvision's
@@ -514,7 +524,14 @@ typedef struct ek_data_options {
     ek_colour colour;
     bool coarse;      /* CIFAR-100's 20 coarse labels; default: its 100 fine ones */
     bool skip_broken; /* files that cannot be decoded, in folders of images, are left out and counted; default: the
-                         data set is refused (EK_ERR_FORMAT tells how many there are, and why the first is) */
+                         data set is refused (EK_ERR_FORMAT tells how many there are, and why the first is). Where
+                         images stream they are not decoded at opening: a damaged file fails the call that needs it,
+                         unless skip_broken has every file decoded once to find them */
+    ek_streaming stream;
+    int64_t memory_limit; /* bytes for this data set's decoded images; default, 0: half of the machine's memory. Where
+                             they stream, each ek_fit, ek_evaluate or ek_dataset_mean_std holds two to eight batches
+                             of them: as many as fit a quarter of it, two where those fit half (else EK_ERR_ARGUMENT);
+                             and the image files its threads are decoding */
 } ek_data_options;
 
 /* Opens a data set by name ("fashion-mnist", "mnist", "cifar-10", "cifar-100") or by folder. A folder holds
@@ -528,7 +545,8 @@ typedef struct ek_data_options {
  * A name is looked for in $EVENKEEL_DATA/NAME and $EVENKEEL_DATA, then $XDG_CACHE_HOME/evenkeel/NAME
  * (~/.cache/evenkeel/NAME), then /usr/share/datasets/NAME. What was read is compared with known data sets by content:
  * under a name that is not its own it is EK_ERR_DIGEST (MNIST under Fashion-MNIST's name); in a folder,
- * ek_dataset_info tells what it is. Pixels are kept in memory as bytes. options NULL: the defaults. */
+ * ek_dataset_info tells what it is. Pixels are kept in memory as bytes, unless they stream. options NULL: the
+ * defaults. */
 EK_API ek_status ek_dataset_open_with(ek_dataset **dataset, const char *name_or_dir, const ek_data_options *options);
 
 /* The same with `split` alone. */
@@ -543,18 +561,24 @@ EK_API void ek_dataset_free(ek_dataset *dataset);
 typedef struct ek_dataset_info {
     const char *name;   /* the known data set it is by content, else "" */
     const char *path;   /* the folder it was read from, else "" */
-    const char *digest; /* "sha256:..." of shape, pixels and labels; "" in a build without digests */
+    const char *digest; /* "sha256:..." of shape, pixels and labels; "" in a build without digests. Where images stream
+                           "files-sha256:..." of shape, labels, and the files' names and sizes: nothing is decoded */
     int64_t count;
     int channels, height, width, classes;
     int64_t skipped;           /* files of a folder of images that could not be decoded and were left out */
     const char *skipped_first; /* why the first of them was; "" where there is none */
+    bool streams;              /* images are decoded when they are needed (ek_streaming) */
 } ek_dataset_info;
 
 EK_API void ek_dataset_get_info(const ek_dataset *dataset, ek_dataset_info *info);
 
-/* Sample i: pixels [C,H,W] and label; i in [0, count). */
+/* Sample i: pixels [C,H,W] and label; i in [0, count). NULL and -1 outside; pixels are NULL too where images stream. */
 EK_API const uint8_t *ek_dataset_pixels(const ek_dataset *dataset, int64_t i);
 EK_API int ek_dataset_label(const ek_dataset *dataset, int64_t i);
+
+/* Copies sample i's pixels [C,H,W], which are decoded for it where images stream: EK_ERR_NOT_FOUND, EK_ERR_IO or
+ * EK_ERR_FORMAT for a file that vanished, changed or is damaged. EK_ERR_ARGUMENT for i outside. */
+EK_API ek_status ek_dataset_read(const ek_dataset *dataset, int64_t i, uint8_t *pixels);
 
 /* The class's name in words ("ankle boot"), or its number as text where no names are known. NULL outside. */
 EK_API const char *ek_dataset_label_text(const ek_dataset *dataset, int label);

@@ -83,7 +83,7 @@ static size_t block_size(size_t size)
     return padded == SIZE_MAX ? SIZE_MAX : padded / unit * unit;
 }
 
-static size_t machine_memory(void)
+size_t ek_memory_of_machine(void)
 {
     const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     return pages > 0 && page > 0 ? ek_size_mul((size_t)pages, (size_t)page) : PTRDIFF_MAX;
@@ -92,7 +92,7 @@ static size_t machine_memory(void)
 void *ek_block_alloc(size_t size)
 {
     size_t padded = block_size(size);
-    if (injected_failure() || padded > PTRDIFF_MAX || padded > machine_memory())
+    if (injected_failure() || padded > PTRDIFF_MAX || padded > ek_memory_of_machine())
         return out_of_memory(size);
     void *block = aligned_alloc(padded >= HUGE_PAGE ? HUGE_PAGE : 64, padded);
     if (!block)

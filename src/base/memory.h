@@ -29,6 +29,9 @@ void ek_block_free(void *block);
 size_t ek_size_mul(size_t a, size_t b);
 size_t ek_size_add(size_t a, size_t b);
 
+/* The machine's memory in bytes, PTRDIFF_MAX where that cannot be told. */
+size_t ek_memory_of_machine(void);
+
 /* Tests: the n-th allocation from now (1 is the next) fails, once; 0 switches it off. Returns how many allocations
  * happened since the last call. */
 int64_t ek_memory_fail_at(int64_t n);

@@ -8,9 +8,10 @@
 #include <string.h>
 
 /* sha256 of the text "IMAGES\nLABELS\n" of the two files' digests: shape, pixels and labels enter through them. */
-static ek_status set_digest(ek_dataset *dataset, const ek_idx *images, const ek_idx *labels)
+static ek_status set_digest(ek_dataset *dataset, const ek_idx *images, const ek_idx *labels, bool of_files)
 {
-    static const char prefix[] = "sha256:";
+    const char *const prefix = of_files ? "files-sha256:" : "sha256:";
+    const size_t length = strlen(prefix);
     ek_digest digest;
     if (!ek_digest_available())
         return EK_OK;
@@ -19,12 +20,12 @@ static ek_status set_digest(ek_dataset *dataset, const ek_idx *images, const ek_
     ek_digest_add(&digest, "\n", 1);
     ek_digest_add(&digest, labels->digest, strlen(labels->digest));
     ek_digest_add(&digest, "\n", 1);
-    memcpy(dataset->digest, prefix, sizeof prefix - 1);
-    ek_digest_end(&digest, dataset->digest + sizeof prefix - 1);
+    memcpy(dataset->digest, prefix, length);
+    ek_digest_end(&digest, dataset->digest + length);
     return EK_OK;
 }
 
-static ek_status fill(ek_dataset *dataset, ek_idx *images, ek_idx *labels, const char *path)
+static ek_status fill(ek_dataset *dataset, ek_idx *images, ek_idx *labels, bool streams, const char *path)
 {
     dataset->n = images->n;
     dataset->channels = images->channels;
@@ -34,24 +35,25 @@ static ek_status fill(ek_dataset *dataset, ek_idx *images, ek_idx *labels, const
         snprintf(dataset->numbers[i], sizeof dataset->numbers[i], "%u", (unsigned)i & 255);
     if (path && !(dataset->path = ek_strdup(path)))
         return EK_ERR_MEMORY;
-    EK_TRY(set_digest(dataset, images, labels));
+    EK_TRY(set_digest(dataset, images, labels, streams));
     dataset->pixels = images->data;
     dataset->labels = labels->data;
     images->data = labels->data = NULL;
     return EK_OK;
 }
 
-ek_status ek_dataset_adopt(ek_dataset **dataset, ek_idx *images, ek_idx *labels, int classes,
+ek_status ek_dataset_adopt(ek_dataset **dataset, ek_idx *images, ek_idx *labels, ek_image_files *files, int classes,
                            const ek_known_set *known, const char *path)
 {
     ek_dataset *made = ek_calloc(1, sizeof *made);
-    ek_status status = made ? fill(made, images, labels, path) : EK_ERR_MEMORY;
+    ek_status status = made ? fill(made, images, labels, files != NULL, path) : EK_ERR_MEMORY;
     if (status) {
         ek_idx_free(images);
         ek_idx_free(labels);
         ek_dataset_free(made);
         return status;
     }
+    made->files = files;
     made->classes = classes;
     made->known = known;
     made->names = known ? known->labels : NULL;
@@ -68,6 +70,7 @@ void ek_dataset_free(ek_dataset *dataset)
         ek_dataset_free(dataset->whole);
     } else {
         ek_free(dataset->pixels);
+        ek_image_files_free(dataset->files);
         ek_free(dataset->labels);
         ek_free(dataset->own_names);
         ek_free(dataset->skipped_first);
@@ -139,7 +142,7 @@ ek_status ek_dataset_from_memory(ek_dataset **dataset, int64_t n, int channels, 
         return status;
     }
     const ek_known_set *known = recognise(&image_idx, &label_idx, classes);
-    return ek_dataset_adopt(dataset, &image_idx, &label_idx, classes, known, NULL);
+    return ek_dataset_adopt(dataset, &image_idx, &label_idx, NULL, classes, known, NULL);
 }
 
 /* ---- Questions ---------------------------------------------------------------------------------------------- */
@@ -155,6 +158,7 @@ void ek_dataset_get_info(const ek_dataset *dataset, ek_dataset_info *info)
         .height = dataset->height,
         .width = dataset->width,
         .classes = dataset->classes,
+        .streams = dataset->files != NULL,
         .skipped = dataset->skipped,
         .skipped_first = dataset->skipped_first ? dataset->skipped_first : "",
     };
@@ -169,7 +173,23 @@ static size_t place(const ek_dataset *dataset, int64_t i)
 const uint8_t *ek_dataset_pixels(const ek_dataset *dataset, int64_t i)
 {
     size_t sample = (size_t)dataset->channels * (size_t)dataset->height * (size_t)dataset->width;
-    return i < 0 || i >= dataset->n ? NULL : dataset->pixels + place(dataset, i) * sample;
+    return i < 0 || i >= dataset->n || dataset->files ? NULL : dataset->pixels + place(dataset, i) * sample;
+}
+
+ek_status ek_dataset_read(const ek_dataset *dataset, int64_t i, uint8_t *pixels)
+{
+    if (i < 0 || i >= dataset->n)
+        return ek_fail(EK_ERR_ARGUMENT, "sample %lld: there are samples 0 .. %lld", (long long)i,
+                       (long long)dataset->n - 1);
+    if (!dataset->files) {
+        memcpy(pixels, ek_dataset_pixels(dataset, i),
+               (size_t)dataset->channels * (size_t)dataset->height * (size_t)dataset->width);
+        return EK_OK;
+    }
+    ek_shaper shaper = {.channels = dataset->channels, .height = dataset->height, .width = dataset->width};
+    const ek_status status = ek_image_files_load(dataset->files, (int64_t)place(dataset, i), &shaper, pixels);
+    ek_shaper_free(&shaper);
+    return status;
 }
 
 int ek_dataset_label(const ek_dataset *dataset, int64_t i)

@@ -249,11 +249,16 @@ static ek_status open_folder(request *r, ek_dataset **dataset)
            : format == EK_FORMAT_PAIR   ? read_pair(r)
            : format == EK_FORMAT_IMAGES ? read_tree(r)
                                         : read_idx(r));
+    if (r->o.stream == EK_STREAM_YES && !r->tree.files)
+        return ek_fail(EK_ERR_UNSUPPORTED,
+                       "%s: IDX and CIFAR files are kept in memory; only the images of folders with a class a folder "
+                       "stream",
+                       r->folder);
     EK_TRY(change_colour(r));
-    if (r->o.height)
+    if (r->o.height && !r->tree.files)
         EK_TRY(ek_resize_images(&r->idx[EK_IDX_IMAGES], r->o.height, r->o.width));
-    EK_TRY(
-        ek_dataset_adopt(dataset, &r->idx[EK_IDX_IMAGES], &r->idx[EK_IDX_LABELS], r->classes, r->known, r->folder));
+    EK_TRY(ek_dataset_adopt(dataset, &r->idx[EK_IDX_IMAGES], &r->idx[EK_IDX_LABELS], r->tree.files, r->classes,
+                            r->known, r->folder));
     if (r->names)
         (*dataset)->names = r->names;
     (*dataset)->own_names = r->tree.names;
@@ -286,6 +291,11 @@ static ek_status check_options(const ek_data_options *o)
                        o->width, EK_IDX_EXTENT);
     if (o->colour < EK_COLOUR_AUTO || o->colour > EK_COLOUR_RGB)
         return ek_fail(EK_ERR_ARGUMENT, "colour %d is none of EK_COLOUR_AUTO, _GREY and _RGB", (int)o->colour);
+    if (o->stream < EK_STREAM_AUTO || o->stream > EK_STREAM_NO)
+        return ek_fail(EK_ERR_ARGUMENT, "stream %d is none of EK_STREAM_AUTO, _YES and _NO", (int)o->stream);
+    if (o->memory_limit < 0)
+        return ek_fail(EK_ERR_ARGUMENT, "memory_limit is %lld; give bytes, or 0 for half of the machine's memory",
+                       (long long)o->memory_limit);
     return EK_OK;
 }
 

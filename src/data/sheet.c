@@ -30,6 +30,7 @@ typedef struct sheet {
     int cell;          /* width */
     int width, height; /* of a band */
     uint8_t *band;     /* [height,width,channels] */
+    uint8_t *pixels;   /* of a sample */
 } sheet;
 
 /* ---- Drawing ------------------------------------------------------------------------------------------------ */
@@ -65,7 +66,7 @@ static void draw_text(const sheet *s, const char *text, int left)
                     memset(at(s, left + x, y), INK, (size_t)s->channels);
 }
 
-static void draw_image(const sheet *s, const uint8_t *pixels, int left)
+static void draw_image(const sheet *s, int left)
 {
     const ek_dataset *d = s->dataset;
     size_t plane = (size_t)d->height * (size_t)d->width;
@@ -74,16 +75,18 @@ static void draw_image(const sheet *s, const uint8_t *pixels, int left)
         for (int x = 0; x < d->width * s->scale; x++) {
             size_t source = (size_t)(y / s->scale) * (size_t)d->width + (size_t)(x / s->scale);
             for (int c = 0; c < s->channels; c++)
-                at(s, left + x, top + y)[c] = pixels[(size_t)c * plane + source];
+                at(s, left + x, top + y)[c] = s->pixels[(size_t)c * plane + source];
         }
 }
 
-static void draw_sample(const sheet *s, int64_t i, int column)
+static ek_status draw_sample(const sheet *s, int64_t i, int column)
 {
     const char *label = ek_dataset_label_text(s->dataset, ek_dataset_label(s->dataset, i));
     int left = MARGIN + column * (s->cell + GAP);
+    EK_TRY(ek_dataset_read(s->dataset, i, s->pixels));
     draw_text(s, label, left + (s->cell - text_width(label)) / 2);
-    draw_image(s, ek_dataset_pixels(s->dataset, i), left + (s->cell - s->dataset->width * s->scale) / 2);
+    draw_image(s, left + (s->cell - s->dataset->width * s->scale) / 2);
+    return EK_OK;
 }
 
 /* ---- The sheet ---------------------------------------------------------------------------------------------- */
@@ -104,7 +107,7 @@ static ek_status write_bands(const sheet *s, ek_png *png)
             EK_TRY(write_blank(s, png, GAP));
         memset(s->band, PAPER, (size_t)s->height * (size_t)s->width * (size_t)s->channels);
         for (int column = 0; column < s->columns && done + column < s->count; column++)
-            draw_sample(s, s->first + done + column, column);
+            EK_TRY(draw_sample(s, s->first + done + column, column));
         EK_TRY(ek_png_rows(png, s->band, s->height));
     }
     return write_blank(s, png, MARGIN);
@@ -140,7 +143,8 @@ static ek_status write_sheet(sheet *s, const char *path)
     ek_png *png;
     EK_TRY(lay_out(s, &height));
     s->band = ek_calloc(ek_size_mul((size_t)s->height, (size_t)s->width), (size_t)s->channels);
-    if (!s->band)
+    s->pixels = ek_calloc((size_t)s->dataset->channels, (size_t)s->dataset->height * (size_t)s->dataset->width);
+    if (!s->band || !s->pixels)
         return EK_ERR_MEMORY;
     EK_TRY(ek_png_begin(&png, path, s->width, (int)height, s->channels));
     ek_status status = write_bands(s, png);
@@ -168,5 +172,6 @@ ek_status ek_dataset_save_sheet(const ek_dataset *dataset, int64_t first, int co
     };
     ek_status status = write_sheet(&s, path);
     ek_free(s.band);
+    ek_free(s.pixels);
     return status;
 }

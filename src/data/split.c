@@ -2,7 +2,8 @@
  * Dividing a data set at random into two, which look at its pixels through lists of samples. */
 #include "base/memory.h"
 #include "base/random.h"
-#include "data/dataset.h"
+#include "base/thread.h"
+#include "data/feed.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -20,8 +21,7 @@ static ek_status part_digest(ek_dataset *part, const ek_dataset *whole, uint64_t
                  (long long)whole->n, (unsigned long long)seed, is_rest ? "rest" : "part");
     EK_TRY(ek_digest_begin(&digest));
     ek_digest_add(&digest, text, (size_t)length);
-    memcpy(part->digest, "sha256:", sizeof "sha256:" - 1);
-    ek_digest_end(&digest, part->digest + sizeof "sha256:" - 1);
+    ek_digest_end(&digest, strchr(part->digest, ':') + 1); /* behind the whole's prefix */
     return EK_OK;
 }
 
@@ -93,24 +93,54 @@ ek_status ek_dataset_split(ek_dataset *dataset, double share, uint64_t seed, ek_
 
 /* ---- Mean and deviation ------------------------------------------------------------------------------------- */
 
-/* Sums of bytes and of their squares: n < 2^31 planes of up to 2^27 bytes would pass 2^64 only beyond any memory. */
-ek_status ek_dataset_mean_std(const ek_dataset *dataset, float *mean, float *std)
+typedef struct sums {
+    uint64_t bytes, squares;
+} sums;
+
+/* n < 2^31 planes of up to 2^27 bytes would pass 2^64 only beyond any memory. */
+static void add_image(const ek_dataset *dataset, const uint8_t *pixels, sums *of)
 {
     const size_t plane = (size_t)dataset->height * (size_t)dataset->width;
-    const double count = (double)dataset->n * (double)plane;
-    for (int c = 0; c < dataset->channels; c++) {
-        uint64_t sum = 0, squares = 0;
-        for (int64_t i = 0; i < dataset->n; i++) {
-            const uint8_t *pixels = ek_dataset_pixels(dataset, i) + (size_t)c * plane;
-            for (size_t p = 0; p < plane; p++) {
-                sum += pixels[p];
-                squares += (uint32_t)pixels[p] * pixels[p];
-            }
+    for (int c = 0; c < dataset->channels; c++)
+        for (size_t p = 0; p < plane; p++) {
+            const uint32_t pixel = pixels[(size_t)c * plane + p];
+            of[c].bytes += pixel;
+            of[c].squares += pixel * pixel;
         }
-        const double m = (double)sum / count;
-        const double variance = (double)squares / count - m * m; /* of bytes: cancels 16 bits of 53 at most */
+}
+
+static ek_status add_all(const ek_dataset *dataset, sums *of)
+{
+    enum { BATCH = 64 };
+    const uint8_t *images[BATCH];
+    const int64_t batch = ek_feed_batch(dataset, BATCH);
+    ek_feed *feed;
+    EK_TRY(ek_feed_new(&feed, dataset, batch, ek_processors()));
+    ek_feed_begin(feed, NULL, 0);
+    ek_status status = EK_OK;
+    for (int64_t begin = 0; begin < dataset->n && !status; begin += batch) {
+        const int64_t count = dataset->n - begin < batch ? dataset->n - begin : batch;
+        status = ek_feed_next(feed, count, images, NULL, NULL);
+        for (int64_t i = 0; i < count && !status; i++)
+            add_image(dataset, images[i], of);
+    }
+    ek_feed_free(feed);
+    return status;
+}
+
+ek_status ek_dataset_mean_std(const ek_dataset *dataset, float *mean, float *std)
+{
+    const double count = (double)dataset->n * (double)dataset->height * (double)dataset->width;
+    sums *of = ek_calloc((size_t)dataset->channels, sizeof *of);
+    if (!of)
+        return EK_ERR_MEMORY;
+    const ek_status status = add_all(dataset, of);
+    for (int c = 0; c < dataset->channels && !status; c++) {
+        const double m = (double)of[c].bytes / count;
+        const double variance = (double)of[c].squares / count - m * m; /* of bytes: cancels 16 bits of 53 at most */
         mean[c] = (float)(m / 255);
         std[c] = variance > 1e-9 ? (float)(sqrt(variance) / 255) : 1.0f;
     }
-    return EK_OK;
+    ek_free(of);
+    return status;
 }

@@ -6,7 +6,6 @@
 #include "base/memory.h"
 #include "data/image.h"
 #include "data/places.h"
-#include "data/resize.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -156,8 +155,6 @@ typedef struct reading {
     int64_t count, room;
     int height, width, channels; /* of the images to be; 0: not known yet */
     char *shape_of;              /* the file that gave height and width */
-    ek_resizer *resizer;         /* for images of from_height x from_width */
-    int from_height, from_width;
 } reading;
 
 static ek_status add_file(reading *r, int label, const char *name)
@@ -266,48 +263,95 @@ static ek_status probe(reading *r, bool size_matters)
     return EK_OK;
 }
 
-/* Into place, [C,H,W]. */
-static ek_status put_image(reading *r, ek_image *image, uint8_t *to)
+static int64_t memory_limit(const ek_data_options *o)
 {
-    const size_t plane = (size_t)r->height * (size_t)r->width, channels = (size_t)r->channels;
-    EK_TRY(ek_image_convert(image, r->channels));
-    if (!r->resizer || r->from_height != image->height || r->from_width != image->width) {
-        ek_resizer_free(r->resizer);
-        EK_TRY(ek_resizer_new(&r->resizer, image->height, image->width, r->height, r->width));
-        r->from_height = image->height;
-        r->from_width = image->width;
-    }
-    for (size_t c = 0; c < channels; c++)
-        ek_resizer_run(r->resizer, image->pixels + c, channels, (size_t)image->width * channels, to + c * plane);
-    return EK_OK;
+    const size_t half = ek_memory_of_machine() / 2;
+    return o->memory_limit ? o->memory_limit : (int64_t)half;
 }
 
-static ek_status decode_all(reading *r)
+/* Whether the images stay on disk. */
+static bool streams(const reading *r)
+{
+    const ek_data_options *o = r->options;
+    const size_t plane = ek_size_mul((size_t)r->height, (size_t)r->width);
+    const size_t all = ek_size_mul((size_t)(r->count - r->tree->skipped), ek_size_mul(plane, (size_t)r->channels));
+    return o->stream == EK_STREAM_YES || (o->stream == EK_STREAM_AUTO && all > (size_t)memory_limit(o));
+}
+
+/* Moves the names of the files that can be read to the tree. Which those are is found out where they may be skipped:
+ * then each is decoded once. */
+static ek_status list_streamed(reading *r)
 {
     ek_tree *tree = r->tree;
-    const size_t size = (size_t)r->channels * (size_t)r->height * (size_t)r->width;
-    tree->images = (ek_idx){.channels = r->channels, .height = r->height, .width = r->width};
-    tree->labels = (ek_idx){.channels = 1, .height = 1, .width = 1};
-    tree->images.data = ek_calloc((size_t)(r->count - tree->skipped), size);
-    tree->labels.data = ek_calloc((size_t)(r->count - tree->skipped), 1);
-    if (!tree->images.data || !tree->labels.data)
+    ek_image_files *files = tree->files = ek_calloc(1, sizeof *files);
+    if (!files)
+        return EK_ERR_MEMORY;
+    files->channels = r->channels;
+    files->height = r->height;
+    files->width = r->width;
+    files->memory_limit = memory_limit(r->options);
+    files->root = ek_strdup(r->root);
+    files->file = ek_calloc((size_t)(r->count - tree->skipped), sizeof *files->file);
+    if (!files->root || !files->file)
         return EK_ERR_MEMORY;
     for (int64_t i = 0; i < r->count; i++) {
-        ek_image image;
+        ek_image image = {0};
         file *f = &r->files[i];
         if (!f->name)
             continue;
-        const ek_status status = load(r, f, true, &image);
+        ek_status status = r->options->skip_broken ? load(r, f, true, &image) : EK_OK;
+        ek_image_free(&image);
+        files->file[files->n].name = f->name;
+        if (!status)
+            status = ek_image_files_note(files, files->n);
         if (is_broken(status)) {
             EK_TRY(note_broken(r, f));
             continue;
         }
         EK_TRY(status);
-        const ek_status put = put_image(r, &image, tree->images.data + (size_t)tree->images.n * size);
-        ek_image_free(&image);
-        EK_TRY(put);
-        tree->labels.data[tree->images.n++] = (uint8_t)f->label;
+        tree->labels.data[files->n++] = (uint8_t)f->label;
+        f->name = NULL; /* the list's now */
     }
+    tree->images.n = files->n;
+    return ek_image_files_digest(files, tree->images.digest);
+}
+
+static ek_status decode_all(reading *r)
+{
+    ek_tree *tree = r->tree;
+    ek_shaper shaper = {.channels = r->channels, .height = r->height, .width = r->width};
+    const size_t size = (size_t)r->channels * (size_t)r->height * (size_t)r->width;
+    tree->images.data = ek_calloc((size_t)(r->count - tree->skipped), size);
+    ek_status status = tree->images.data ? EK_OK : EK_ERR_MEMORY;
+    for (int64_t i = 0; i < r->count && !status; i++) {
+        ek_image image;
+        file *f = &r->files[i];
+        if (!f->name)
+            continue;
+        status = load(r, f, true, &image);
+        if (is_broken(status)) {
+            status = note_broken(r, f);
+            continue;
+        }
+        if (!status)
+            status = ek_shaper_put(&shaper, &image, tree->images.data + (size_t)tree->images.n * size);
+        ek_image_free(&image);
+        if (!status)
+            tree->labels.data[tree->images.n++] = (uint8_t)f->label;
+    }
+    ek_shaper_free(&shaper);
+    return status;
+}
+
+static ek_status take_all(reading *r)
+{
+    ek_tree *tree = r->tree;
+    tree->images = (ek_idx){.channels = r->channels, .height = r->height, .width = r->width};
+    tree->labels = (ek_idx){.channels = 1, .height = 1, .width = 1};
+    tree->labels.data = ek_calloc((size_t)(r->count - tree->skipped), 1);
+    if (!tree->labels.data)
+        return EK_ERR_MEMORY;
+    EK_TRY(streams(r) ? list_streamed(r) : decode_all(r));
     tree->labels.n = tree->images.n;
     return EK_OK;
 }
@@ -417,9 +461,10 @@ static ek_status read_split(reading *r, const char *folder)
         r->width = o->width;
     }
     EK_TRY(judge_broken(r));
-    EK_TRY(decode_all(r));
+    EK_TRY(take_all(r));
     EK_TRY(judge_broken(r));
-    EK_TRY(ek_idx_digest(&r->tree->images, EK_IDX_IMAGES));
+    if (!r->tree->files)
+        EK_TRY(ek_idx_digest(&r->tree->images, EK_IDX_IMAGES));
     return ek_idx_digest(&r->tree->labels, EK_IDX_LABELS);
 }
 
@@ -435,7 +480,6 @@ ek_status ek_tree_read(ek_tree *tree, const char *folder, const ek_data_options 
     for (int64_t i = 0; i < r->count; i++)
         ek_free(r->files[i].name);
     ek_free(r->files);
-    ek_resizer_free(r->resizer);
     free_list(&r->classes);
     ek_free(r);
     if (status)
@@ -449,5 +493,6 @@ void ek_tree_free(ek_tree *tree)
     ek_idx_free(&tree->labels);
     ek_free(tree->names);
     ek_free(tree->skipped_first);
+    ek_image_files_free(tree->files);
     *tree = (ek_tree){0};
 }

@@ -4,13 +4,15 @@
 #ifndef EK_DATA_TREE_H
 #define EK_DATA_TREE_H
 
+#include "data/files.h"
 #include "data/idx.h"
 
 /* Whether `folder` holds a split in this shape: at least one class with an image in it. */
 ek_status ek_tree_find(bool *found, const char *folder, ek_split split);
 
 typedef struct ek_tree {
-    ek_idx images, labels; /* with their digests */
+    ek_idx images, labels; /* with their digests; images without data where they stream */
+    ek_image_files *files; /* from there; NULL: they do not */
     int classes;
     void *names; /* char *[classes], one block for ek_free: the classes' folders by the order of their bytes */
     int64_t skipped;

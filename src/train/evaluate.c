@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "base/thread.h"
+#include "data/feed.h"
 #include "net/normalize.h"
 #include "net/plan.h"
 
@@ -31,17 +32,6 @@ void ek_batch_arrays_free(ek_batch_arrays *a)
     ek_free(a->ids);
 }
 
-void ek_batch_arrays_fill(ek_batch_arrays *a, const ek_dataset *dataset, const int32_t *order, int64_t begin,
-                          int64_t count)
-{
-    for (int64_t i = 0; i < count; i++) {
-        const int64_t sample = order ? order[begin + i] : begin + i;
-        a->images[i] = ek_dataset_pixels(dataset, sample);
-        a->labels[i] = (uint8_t)ek_dataset_label(dataset, sample);
-        a->ids[i] = (int32_t)sample;
-    }
-}
-
 ek_status ek_check_dataset(const ek_net *net, const ek_dataset *dataset)
 {
     ek_dataset_info info;
@@ -62,9 +52,9 @@ ek_status ek_check_dataset(const ek_net *net, const ek_dataset *dataset)
 
 struct ek_evaluator {
     ek_net *net;
-    const ek_dataset *dataset;
     ek_backend *backend;
     ek_program *program;
+    ek_feed *feed;
     ek_batch_arrays arrays;
     ek_normal *normal; /* the net's as it was at the beginning; NULL: none */
     int64_t count, batch_size;
@@ -93,11 +83,13 @@ ek_status ek_evaluator_new(ek_evaluator **out, ek_net *net, const ek_dataset *da
         return EK_ERR_MEMORY;
     ek_dataset_info info;
     ek_dataset_get_info(dataset, &info);
-    *e = (ek_evaluator){.net = net, .dataset = dataset, .backend = backend, .count = info.count};
-    e->batch_size = batch_size ? batch_size : needs_batch(net) ? BATCH_SAMPLES : RUN_SAMPLES;
+    *e = (ek_evaluator){.net = net, .backend = backend, .count = info.count};
+    e->batch_size = batch_size ? batch_size : needs_batch(net) ? BATCH_SAMPLES : ek_feed_batch(dataset, RUN_SAMPLES);
     if (e->batch_size > e->count)
         e->batch_size = e->count;
     ek_status status = ek_batch_arrays_new(&e->arrays, e->batch_size);
+    if (!status)
+        status = ek_feed_new(&e->feed, dataset, e->batch_size, ek_backend_threads(backend));
     if (!status)
         status = ek_normal_new(&e->normal, net);
     if (!status)
@@ -120,6 +112,7 @@ void ek_evaluator_free(ek_evaluator *e)
     if (!e)
         return;
     ek_program_free(e->program);
+    ek_feed_free(e->feed);
     ek_batch_arrays_free(&e->arrays);
     ek_normal_free(e->normal);
     ek_free(e);
@@ -142,10 +135,11 @@ ek_status ek_evaluator_run(ek_evaluator *e, int64_t *confusion, ek_metrics *metr
     ek_plan_refresh(e->program, e->net);
     EK_TRY(ek_backend_prepare(e->backend, e->program));
     double loss = 0;
+    ek_feed_begin(e->feed, NULL, 0);
     for (int64_t begin = 0; begin < e->count; begin += e->batch_size) {
         const int64_t count = e->count - begin < e->batch_size ? e->count - begin : e->batch_size;
         ek_batch_arrays *a = &e->arrays;
-        ek_batch_arrays_fill(a, e->dataset, NULL, begin, count);
+        EK_TRY(ek_feed_next(e->feed, count, a->images, a->labels, NULL));
         EK_TRY(ek_backend_run(e->backend, e->program,
                               &(ek_batch){.samples = count,
                                           .images = a->images,

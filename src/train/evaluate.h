@@ -35,8 +35,4 @@ typedef struct ek_batch_arrays {
 ek_status ek_batch_arrays_new(ek_batch_arrays *arrays, int64_t samples);
 void ek_batch_arrays_free(ek_batch_arrays *arrays);
 
-/* Points the arrays at samples order[begin..begin+count) of the data set (order NULL: begin.. themselves). */
-void ek_batch_arrays_fill(ek_batch_arrays *arrays, const ek_dataset *dataset, const int32_t *order, int64_t begin,
-                          int64_t count);
-
 #endif

@@ -83,9 +83,9 @@ static ek_status train_step(ek_trainer *t, totals *own)
 {
     ek_progress *p = &t->progress;
     ek_batch_arrays *a = &t->arrays;
-    const int64_t begin = p->done * t->o.batch_size, rest = t->count - begin, group = ek_trainer_group(t);
+    const int64_t rest = t->count - p->done * t->o.batch_size, group = ek_trainer_group(t);
     const int64_t count = rest < t->o.batch_size ? rest : t->o.batch_size;
-    ek_batch_arrays_fill(a, t->train, t->order, begin, count);
+    EK_TRY(ek_feed_next(t->feed, count, a->images, a->labels, a->ids));
     t->rate = ek_schedule_rate(&t->o, t->steps, p->total);
     const ek_update update = ek_optimizer_update(&t->o, p->total + 1, t->rate);
     for (int64_t at = 0; at < count; at += group)
@@ -222,13 +222,23 @@ static bool is_over(const ek_trainer *t)
 
 /* ---- An epoch ------------------------------------------------------------------------------------------------- */
 
+/* From here on images of the epoch that stream are decoded, from step `done` on, whoever works meanwhile. */
+static void begin_epoch(ek_trainer *t, int epoch, int64_t done)
+{
+    if (t->fed == epoch || done == t->steps)
+        return;
+    t->fed = epoch;
+    if (t->order)
+        ek_random_permutation(t->o.seed, (uint32_t)epoch, t->order, t->count);
+    ek_feed_begin(t->feed, t->order, done * t->o.batch_size);
+}
+
 /* The rest of the epoch's steps. */
 static ek_status train_steps(ek_trainer *t)
 {
     ek_progress *p = &t->progress;
     const double since = seconds_now() - p->seconds;
-    if (t->order)
-        ek_random_permutation(t->o.seed, (uint32_t)p->epoch, t->order, t->count);
+    begin_epoch(t, p->epoch, p->done);
     while (p->done < t->steps) {
         totals own;
         const ek_status status = train_step(t, &own);
@@ -242,6 +252,8 @@ static ek_status train_steps(ek_trainer *t)
         if (p->done < t->steps)
             EK_TRY(keep_when_due(t));
     }
+    if (p->epoch < t->o.epochs)
+        begin_epoch(t, p->epoch + 1, 0); /* before validation */
     return EK_OK;
 }
 

@@ -176,6 +176,7 @@ ek_status ek_trainer_open(ek_trainer *t, const ek_dataset *val)
     const int64_t most = t->count < t->o.batch_size ? t->count : t->o.batch_size;
     EK_TRY(ek_backend_new_cpu(&t->backend, ek_useful_threads(t->o.threads, val ? t->count : most)));
     EK_TRY(ek_batch_arrays_new(&t->arrays, most));
+    EK_TRY(ek_feed_new(&t->feed, t->train, most, ek_backend_threads(t->backend)));
     EK_TRY(open_input(t, &info));
     EK_TRY(make_program(t, most));
     if (val)
@@ -190,6 +191,7 @@ void ek_trainer_close(ek_trainer *t)
 {
     ek_evaluator_free(t->evaluator);
     ek_program_free(t->program);
+    ek_feed_free(t->feed);
     ek_batch_arrays_free(&t->arrays);
     ek_normal_free(t->normal);
     ek_free(t->scratch);

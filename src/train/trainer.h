@@ -3,6 +3,7 @@
 #ifndef EK_TRAIN_TRAINER_H
 #define EK_TRAIN_TRAINER_H
 
+#include "data/feed.h"
 #include "net/normalize.h"
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
@@ -18,6 +19,8 @@ typedef struct ek_trainer {
     ek_backend *backend;
     ek_program *program;
     ek_evaluator *evaluator; /* NULL without validation data */
+    ek_feed *feed;
+    int fed; /* epoch whose images it gives, 0: none yet */
     ek_batch_arrays arrays;
     ek_normal *normal; /* NULL: none */
     ek_augmentation augmentation;
