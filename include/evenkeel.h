@@ -559,10 +559,11 @@ EK_API ek_status ek_dataset_from_memory(ek_dataset **dataset, int64_t n, int cha
 EK_API void ek_dataset_free(ek_dataset *dataset);
 
 typedef struct ek_dataset_info {
-    const char *name;   /* the known data set it is by content, else "" */
-    const char *path;   /* the folder it was read from, else "" */
-    const char *digest; /* "sha256:..." of shape, pixels and labels; "" in a build without digests. Where images stream
-                           "files-sha256:..." of shape, labels, and the files' names and sizes: nothing is decoded */
+    const char *name; /* the known data set it is by content, else "" */
+    const char *path; /* the folder it was read from, else "" */
+    /* "sha256:..." of shape, pixels and labels. Where images stream "files-sha256:..." of shape, labels, and the files'
+     * names and sizes: nothing is decoded for it. "" in a build without digests. */
+    const char *digest;
     int64_t count;
     int channels, height, width, classes;
     int64_t skipped;           /* files of a folder of images that could not be decoded and were left out */
