@@ -75,6 +75,16 @@ else
     printf 'input 3 12 12\nconv2d 3 kernel=5\nbatchnorm\nsigmoid\nflatten\nlinear 2\n' >photos.net
     passes "trained on" "^saved" "$EVENKEEL" train --data photos --net photos.net --epochs 2 --resize 12 \
         --normalize data --augment crop=1,flip -o photos.model
+    passes "trained on as they stream" "^saved" "$EVENKEEL" train --data photos --net photos.net --epochs 2 --resize 12 \
+        --normalize data --augment crop=1,flip --stream yes --memory 1MiB -o streamed.model
+    same "the same notes, but for the digest" "$(notes photos.model | grep -v '^data.digest')" \
+        "$(notes streamed.model | grep -v '^data.digest')"
+    tensors() { python3 -c 'import sys; d = open(sys.argv[1], "rb").read()
+print(d[8 + int.from_bytes(d[:8], "little"):].hex())' "$1"; }
+    same "and the same tensors" "$(tensors photos.model)" "$(tensors streamed.model)"
+    fails "--stream perhaps" 2 "none of auto, yes and no" "$EVENKEEL" data info photos --stream perhaps
+    fails "--memory much" 2 "no size such as 512MiB" "$EVENKEEL" data info photos --memory much
+    fails "files that do not stream" 1 "tiny" "$EVENKEEL" train --data tiny --stream yes --epochs 1
     passes "with its classes' names" "^labels +one, two$" notes photos.model
     passes "evaluated too" "^two " "$EVENKEEL" eval photos.model --data photos
     sed s/3/1/ photos.net >grey.net
