@@ -141,8 +141,9 @@ static void feeds_every_order(void **state)
         for (int pass = 0; pass < 4; pass++) {
             for (int i = 0; i < 37; i++)
                 order[i] = (i * (5 + pass) + threads) % 37;
-            ek_feed_begin(feed, order, 0);
-            for (int begin = 0; begin < (pass == 1 ? 16 : 37); begin += 8) {
+            const int first = pass == 3 ? 11 : 0; /* a pass that is taken up in the middle */
+            ek_feed_begin(feed, order, first);
+            for (int begin = first; begin < (pass == 1 ? 16 : 37); begin += 8) {
                 const int count = 37 - begin < 8 ? 37 - begin : 8;
                 assert_int_equal(ek_feed_next(feed, count, images, labels, ids), EK_OK);
                 for (int i = 0; i < count; i++) {
