@@ -145,6 +145,8 @@ def run(options):
     child, fd = pty.fork()
     if child == 0:
         set_size(0, columns, rows)
+        for number in (signal.SIGINT, signal.SIGQUIT):  # which whoever runs this in the background may ignore
+            signal.signal(number, signal.SIG_DFL)
         os.execvpe(options.command[0], options.command, environment)
     screen = Screen(columns, rows)
     decoder = codecs.getincrementaldecoder("utf-8")()
