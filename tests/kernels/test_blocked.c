@@ -4,6 +4,8 @@
 #include "bench.h"
 #include "conv_data.h"
 
+static bool quick; /* under emulators and sanitizers: a third of the convolutions */
+
 static ek_conv conv_shape(int c, int h, int w, int k, int r, int s, int stride, int padding)
 {
     return (ek_conv){.c = c,
@@ -150,7 +152,8 @@ static void check_channels(const conv_data *d, const outputs *dweight, const out
 
 static void check_conv(ek_conv g, int live, bool bias)
 {
-    if (!conv_fits(&g))
+    static int number;
+    if (!conv_fits(&g) || (quick && number++ % 3))
         return;
     check_case("conv %dx%dx%d to %d, kernel %dx%d, stride %dx%d, padding %dx%d, dilation %dx%d, %d groups, %d live%s",
                g.c, g.h, g.w, g.k, g.r, g.s, g.stride_h, g.stride_w, g.padding_h, g.padding_w, g.dilation_h,
@@ -357,6 +360,7 @@ int main(int argc, char **argv)
         return 0;
     }
     random_state = 1;
+    quick = getenv("EVENKEEL_TEST_QUICK");
     check_checker();
     for (int kernel = 1; kernel <= 7; kernel++)
         check_square_kernel(kernel);
