@@ -82,7 +82,8 @@ static void place_output(ek_plan *plan, ek_stage *s)
     if (s->y.room >= 0)
         return;
     ek_stage *concat = s->concat < 0 ? NULL : &plan->stages[s->concat];
-    if (!concat || (plan->again && !concat->again)) {
+    const bool runs = concat && (!plan->again || (concat->again && concat->segment == s->segment));
+    if (!runs) {
         s->y = ek_plan_values(plan, s->out);
         return;
     }
@@ -236,7 +237,7 @@ static void add_layernorm(ek_plan *plan, ek_stage *s)
     step->u.layernorm.beta = ek_plan_tensor(plan, l->bias);
     step->u.layernorm.saved = ek_plan_buffer(plan, s->saved);
     if (!(training(plan) && s->wanted))
-        ek_plan_drop(plan, s->saved);
+        ek_plan_leave(plan, &s->saved);
 }
 
 /* The batch. */

@@ -172,6 +172,7 @@ ek_value ek_plan_values(ek_plan *plan, int64_t values);
 ek_value ek_plan_floats(ek_plan *plan, size_t floats);
 void ek_plan_hold(ek_plan *plan, ek_value value);
 void ek_plan_drop(ek_plan *plan, ek_value value);
+void ek_plan_leave(ek_plan *plan, ek_value *value); /* drops it, and forgets where it was: a stage may run again */
 bool ek_plan_alone(const ek_plan *plan, ek_value value); /* it has one holder */
 ek_buffer ek_plan_buffer(ek_plan *plan, ek_value value); /* for the step that was added last */
 

@@ -174,22 +174,12 @@ static range segment_of(const ek_plan *plan, int i)
     return r;
 }
 
-static void pack(ek_plan *plan, range r, bool backward)
-{
-    for (int i = r.begin; i < r.end && plan->late_packing; i++) {
-        const ek_stage *s = &plan->stages[i];
-        if (s->kind == EK_STAGE_MAP && (backward ? plan->stages[s->x].wanted : s->again))
-            ek_plan_pack(plan, s, backward);
-    }
-}
-
 static void run_again(ek_plan *plan, range r)
 {
     for (int i = r.begin; i < r.end; i++) {
         ek_stage *s = &plan->stages[i];
-        if (!s->again || (s->kept && s->uses > 0))
+        if (!s->again || s->y.room >= 0) /* that one stands, and is written once more */
             continue;
-        s->y = (ek_value){-1, 0};
         s->uses = (s->kept ? 0 : s->uses_again) + 1; /* one more, while it runs */
         s->kept = false;
     }
@@ -208,9 +198,11 @@ static void run_again(ek_plan *plan, range r)
 void ek_plan_again(ek_plan *plan, int i)
 {
     const range r = segment_of(plan, i);
-    if (!fresh(plan, &plan->stages[i])) {
-        pack(plan, r, false);
+    if (!fresh(plan, &plan->stages[i]))
         run_again(plan, r);
+    for (int j = r.begin; j < r.end && plan->late_packing; j++) {
+        const ek_stage *s = &plan->stages[j];
+        if (s->kind == EK_STAGE_MAP && plan->stages[s->x].wanted)
+            ek_plan_pack(plan, s, true);
     }
-    pack(plan, r, true);
 }

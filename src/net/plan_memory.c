@@ -81,6 +81,12 @@ void ek_plan_drop(ek_plan *plan, ek_value value)
         add_turn(plan, ~value.room);
 }
 
+void ek_plan_leave(ek_plan *plan, ek_value *value)
+{
+    ek_plan_drop(plan, *value);
+    *value = nowhere;
+}
+
 bool ek_plan_alone(const ek_plan *plan, ek_value value)
 {
     return value.room >= 0 && plan->rooms[value.room].holders == 1;
@@ -100,7 +106,7 @@ void ek_plan_used(ek_plan *plan, int s)
 {
     ek_stage *stage = &plan->stages[s];
     if (--stage->uses == 0)
-        ek_plan_drop(plan, stage->y);
+        ek_plan_leave(plan, &stage->y);
 }
 
 bool ek_plan_last(const ek_plan *plan, int s)
