@@ -87,6 +87,9 @@ void cli_warn(const cli_command *self, const char *format, ...) CLI_PRINTF(2, 3)
 /* Writes out what was printed so far; false when that, or something before it, failed. */
 bool cli_flush(void);
 
+/* Writes all of it to the descriptor, or returns the errno that stood in the way; 0 otherwise. */
+int cli_write_whole(int fd, const char *text, size_t size);
+
 /* Ends a command: all output written, or a message and CLI_FAILED; `status` otherwise. */
 int cli_finish(const cli_command *self, int status);
 

@@ -42,18 +42,6 @@ int cli_log_open(cli_training *t)
     return CLI_GO;
 }
 
-int cli_write_whole(int fd, const char *text, size_t size)
-{
-    while (size > 0) {
-        const ssize_t written = write(fd, text, size);
-        if (written < 0 && errno != EINTR)
-            return errno;
-        text += written > 0 ? written : 0;
-        size -= written > 0 ? (size_t)written : 0;
-    }
-    return 0;
-}
-
 /* Later records are tried all the same: room may come back. What a failure has left is no line, and ended as one. */
 static void write_record(cli_training *t, const char *text, size_t size)
 {

@@ -228,6 +228,18 @@ void cli_signals_release(void)
     sigprocmask(SIG_SETMASK, &signals_before, NULL);
 }
 
+int cli_write_whole(int fd, const char *text, size_t size)
+{
+    while (size > 0) {
+        const ssize_t written = write(fd, text, size);
+        if (written < 0 && errno != EINTR)
+            return errno;
+        text += written > 0 ? written : 0;
+        size -= written > 0 ? (size_t)written : 0;
+    }
+    return 0;
+}
+
 /* The errno that stands in the way of a file of `size` bytes beside `target`, 0 for none. */
 static int try_file_beside(const char *target, int64_t size)
 {

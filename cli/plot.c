@@ -22,18 +22,6 @@ typedef struct settings {
 
 /* ---- The file -------------------------------------------------------------------------------------------------- */
 
-static int write_all(int fd, const char *data, size_t size)
-{
-    while (size > 0) {
-        const ssize_t written = write(fd, data, size);
-        if (written < 0 && errno != EINTR)
-            return errno;
-        data += written > 0 ? written : 0;
-        size -= written > 0 ? (size_t)written : 0;
-    }
-    return 0;
-}
-
 /* Onto a temporary name beside `path` that then takes its place; devices and pipes are written to. */
 static int write_file(const char *path, const char *data, size_t size)
 {
@@ -45,7 +33,7 @@ static int write_file(const char *path, const char *data, size_t size)
     snprintf(name, sizeof name, special ? "%s" : "%s.tmp-XXXXXX", path);
     cli_signals_hold();
     const int fd = special ? open(path, O_WRONLY | O_CLOEXEC) : mkstemp(name);
-    int error = fd < 0 ? errno : write_all(fd, data, size);
+    int error = fd < 0 ? errno : cli_write_whole(fd, data, size);
     if (fd >= 0 && !special) {
         const mode_t mask = umask(0);
         umask(mask);

@@ -21,17 +21,25 @@ static cli_run *find_run(cli_runs *runs, int first, const char *id)
     return NULL;
 }
 
+/* An array of `size` bytes an element with room for one more than `count`, or NULL, the old one being as it was. */
+static void *grown(void *array, int count, int *room, size_t size)
+{
+    if (count < *room)
+        return array;
+    const int larger = 2 * *room + 16;
+    void *more = realloc(array, (size_t)larger * size);
+    if (more)
+        *room = larger;
+    return more;
+}
+
 static bool add_run(cli_runs *runs, const char *id, cli_span record)
 {
     cli_span net, name;
-    if (runs->count == runs->room) {
-        const int room = 2 * runs->room + 8;
-        cli_run *more = realloc(runs->run, (size_t)room * sizeof *more);
-        if (!more)
-            return false;
-        runs->run = more;
-        runs->room = room;
-    }
+    cli_run *room = grown(runs->run, runs->count, &runs->room, sizeof *room);
+    if (!room)
+        return false;
+    runs->run = room;
     cli_run *run = &runs->run[runs->count++];
     *run = (cli_run){.epochs = 0};
     snprintf(run->id, sizeof run->id, "%s", id);
@@ -53,14 +61,10 @@ static bool add_epoch(cli_run *run, cli_span record)
     const int before = run->epochs ? run->epoch[run->epochs - 1].epoch : 0;
     if (!(epoch > before && epoch <= EPOCHS_MAX))
         return true;
-    if (run->epochs == run->room) {
-        const int room = 2 * run->room + 16;
-        cli_epoch *more = realloc(run->epoch, (size_t)room * sizeof *more);
-        if (!more)
-            return false;
-        run->epoch = more;
-        run->room = room;
-    }
+    cli_epoch *room = grown(run->epoch, run->epochs, &run->room, sizeof *room);
+    if (!room)
+        return false;
+    run->epoch = room;
     cli_epoch *e = &run->epoch[run->epochs++];
     e->epoch = (int)epoch;
     for (int i = 0; i < RUN_CURVES; i++)

@@ -9,6 +9,7 @@ enum { HEADER = 12, FOOTER = 4, BUCKETS = 30 };
 
 /* ---- CRC-32C --------------------------------------------------------------------------------------------------- */
 
+/* The library's (base/crc32c.c) is no part of the public header, which is all that the command includes. */
 uint32_t cli_crc32c(const void *data, size_t size)
 {
     static uint32_t table[256];

@@ -112,9 +112,6 @@ void cli_log_step(cli_training *t, const cli_point *point);
 void cli_log_epoch(cli_training *t, const cli_point *point);
 void cli_log_end(cli_training *t, const char *reason, const char *message);
 
-/* Writes all of it, or returns the errno that stood in the way. */
-int cli_write_whole(int fd, const char *text, size_t size);
-
 /* ---- Event files (board.c) ------------------------------------------------------------------------------------ */
 
 /* Likewise; an event file ends at the first write that fails. */
