@@ -156,7 +156,8 @@ static void run_item(ek_backend *b, const ek_step *s, int item)
         break;
     case EK_STEP_SQUARES: {
         const ek_span *span = &b->program->spans[item];
-        b->program->squares[item] = k->sum_squares(span->count, b->program->gradients + span->begin);
+        if (ek_is_last(b->batch))
+            b->program->squares[item] = k->sum_squares(span->count, b->program->gradients + span->begin);
         break;
     }
     case EK_STEP_UPDATE:
