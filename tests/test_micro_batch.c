@@ -286,17 +286,7 @@ static void test_out_of_memory(void **state)
                           "linear 3\n");
     const ek_plan_request request = {
         .mode = EK_TRAINING, .loss = true, .max_samples = 64, .threads = 2, .micro_batch = 16, .accumulates = true};
-    ek_program *program;
-    ek_memory_fail_at(0);
-    assert_ok(ek_plan_new(&program, net, &request));
-    ek_program_free(program);
-    const int64_t count = ek_memory_fail_at(0);
-    for (int64_t n = 1; n <= count; n++) {
-        ek_memory_fail_at(n);
-        assert_int_equal(ek_plan_new(&program, net, &request), EK_ERR_MEMORY);
-        assert_null(program);
-    }
-    ek_memory_fail_at(0);
+    expect_plan_without_memory(net, &request);
     ek_net_free(net);
 }
 

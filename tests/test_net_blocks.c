@@ -352,16 +352,7 @@ static void test_no_memory(void **state)
     assert_true(ek_net_tensor_count(net) > 0);
     for (int mode = EK_TRAINING; mode <= EK_PREDICTION; mode++) {
         const ek_plan_request request = {.mode = (ek_mode)mode, .loss = true, .max_samples = 20, .threads = 2};
-        ek_program *program;
-        ek_memory_fail_at(0);
-        assert_int_equal(ek_plan_new(&program, net, &request), EK_OK);
-        ek_program_free(program);
-        count = ek_memory_fail_at(0);
-        for (int64_t n = 1; n <= count; n++) {
-            ek_memory_fail_at(n);
-            assert_int_equal(ek_plan_new(&program, net, &request), EK_ERR_MEMORY);
-            assert_null(program);
-        }
+        expect_plan_without_memory(net, &request);
     }
     ek_memory_fail_at(0);
     ek_net_free(net);
