@@ -59,7 +59,7 @@ void cli_print_commands(const cli_command *list)
 
 int cli_dispatch(const cli_command *parent, const cli_command *list, int argc, char **argv)
 {
-    enum { MOST = 8 };
+    enum { MOST = 32 };
     const char *names[MOST + 1] = {NULL};
     for (int i = 0; i < MOST && list[i].name; i++) {
         const char *last = strrchr(list[i].name, ' ');
