@@ -780,6 +780,38 @@ EK_API ek_status ek_evaluate(ek_net *net, const ek_dataset *dataset, const ek_ev
  * they make its statistics infinite or NaN. */
 EK_API ek_status ek_predict(ek_net *net, int64_t n, const float *x, int threads, float *logits);
 
+/* What a channel of a layer's output holds over the samples of a data set. */
+typedef struct ek_channel_stats {
+    double mean, std; /* population's; NaN where a value is not finite */
+    float min, max;
+    /* Share, 0 to 1, of the values at which the layer is an activation that hardly passes gradients on: its slope is at
+     * most a tenth of its steepest (sigmoid below 0.026 and above 0.974, tanh beyond +-0.949), or 0 (relu at 0). 0 for
+     * other layers. */
+    double flat;
+} ek_channel_stats;
+
+typedef struct ek_probe_options {
+    int64_t samples; /* of the data set, evenly spread over it; default 2048, or all if there are fewer */
+    int threads;     /* default ek_cpu_count() */
+} ek_probe_options;
+
+/* The outputs of every layer in prediction, measured channel by channel in double, in one pass over the samples. An
+ * object of its own, which outlives net and data set. */
+typedef struct ek_probe ek_probe;
+
+/* EK_ERR_SHAPE as ek_fit. Values that are not finite are no error here. A batch norm without tracked statistics
+ * normalises over 256 samples at a time. */
+EK_API ek_status ek_probe_new(ek_probe **probe, ek_net *net, const ek_dataset *dataset,
+                              const ek_probe_options *options);
+EK_API void ek_probe_free(ek_probe *probe);
+
+/* Samples that were measured. */
+EK_API int64_t ek_probe_samples(const ek_probe *probe);
+
+/* Layer `layer`, as ek_net_layer counts: *channels of them, features being channels. NULL for layers that only hand on
+ * what they read (flatten, dropout) and for numbers out of range. The probe's. */
+EK_API const ek_channel_stats *ek_probe_layer(const ek_probe *probe, int layer, int *channels);
+
 #ifdef __cplusplus
 }
 #endif

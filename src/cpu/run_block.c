@@ -103,6 +103,9 @@ static int extent_of(const ek_step *s, double *work)
     case EK_STEP_STATS:
         *work = 4.0 * s->u.norm.norm->c * (double)s->u.norm.norm->plane;
         return s->u.norm.norm->c;
+    case EK_STEP_PROBE:
+        *work = 128.0 * s->u.probe.point->c * (double)s->u.probe.point->plane;
+        return s->u.probe.point->c;
     case EK_STEP_DROPOUT:
     case EK_STEP_DROPOUT_BACKWARD:
         *work = 32.0 * (double)s->u.dropout.size; /* measured */
@@ -230,6 +233,9 @@ void ek_run_piece(ek_backend *b, const ek_step *s, int64_t block, int piece, int
         break;
     case EK_STEP_STORE:
         store_logits(b, s, block, live, ek_at(b, s->x, on));
+        break;
+    case EK_STEP_PROBE:
+        ek_probe_block(s->u.probe.point, block, r.begin, r.end, ek_at(b, s->x, on), live);
         break;
     case EK_STEP_MAP:
     case EK_STEP_MAP_BACKWARD:

@@ -346,8 +346,11 @@ static ek_status add_steps(ek_plan *plan)
         find_gradients(plan);
     EK_TRY(ek_plan_count_uses(plan));
     add_first_packing(plan);
-    for (int i = 0; i < plan->stage_count; i++)
+    for (int i = 0; i < plan->stage_count; i++) {
         ek_plan_forward(plan, &plan->stages[i]);
+        if (plan->request->probe && i > 0)
+            ek_plan_probe(plan, &plan->stages[i]);
+    }
     add_end(plan);
     if (training(plan)) {
         EK_TRY(ek_plan_backward(plan));
@@ -378,13 +381,14 @@ static ek_status alloc_program(ek_plan *plan)
     p->max_samples = plan->request->max_samples;
     p->slots = slots_of(plan->request);
     p->norms = ek_calloc((size_t)norms, sizeof *p->norms);
+    p->points = ek_calloc(plan->request->probe ? layers : 0, sizeof *p->points);
     plan->stages = ek_calloc(layers + 1, sizeof *plan->stages); /* a layer makes one stage at most */
     plan->stage_of = ek_calloc(layers, sizeof *plan->stage_of);
     plan->consumers = ek_calloc(layers, sizeof *plan->consumers);
     plan->pending = ek_calloc(layers + 1, sizeof *plan->pending);
     plan->sources = ek_calloc((size_t)net->part_count, sizeof *plan->sources);
-    if (!p->paths || !p->norms || !plan->stages || !plan->stage_of || !plan->consumers || !plan->pending ||
-        !plan->sources)
+    if (!p->paths || !p->norms || !p->points || !plan->stages || !plan->stage_of || !plan->consumers ||
+        !plan->pending || !plan->sources)
         return EK_ERR_MEMORY;
     if (p->training && !plan->request->dry) {
         p->gradients = ek_block_alloc(ek_size_mul(net->value_count, sizeof *p->gradients));
@@ -405,6 +409,9 @@ static ek_status fill_program(ek_plan *plan)
             EK_TRY(ek_batchnorm_alloc(&p->norms[i], blocks_of(plan)));
     EK_TRY(add_steps(plan));
     EK_TRY(ek_plan_lay_out(plan));
+    for (int i = 0; i < p->point_count; i++)
+        if (!plan->request->dry)
+            EK_TRY(ek_probe_point_alloc(&p->points[i], blocks_of(plan)));
     if (plan->request->dry)
         return EK_OK;
     p->arena = ek_block_alloc(ek_size_mul(p->arena_size, sizeof *p->arena));

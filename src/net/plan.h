@@ -7,7 +7,8 @@
  *   plan_backward.c  backward, the other way
  *   plan_update.c    the optimiser's steps
  *   plan_memory.c    where each value lives, and for how long
- *   plan_fold.c      batch norms folded into weights, for prediction */
+ *   plan_fold.c      batch norms folded into weights, for prediction
+ *   plan_probe.c     every layer's output measured */
 #ifndef EK_NET_PLAN_H
 #define EK_NET_PLAN_H
 
@@ -27,6 +28,7 @@ typedef struct ek_plan_request {
     int64_t max_samples; /* of a batch */
     int threads;         /* of the backend: how many regions by_thread and scratch need */
     bool dry;            /* steps and sizes alone, to look at: there is no arena */
+    bool probe;          /* prediction: no layer is taken into another, and each one's output is measured */
     /* Training: */
     int micro_batch; /* samples that are at hand at the same time, whose values need not be kept; 0: all are kept */
     size_t segment_size; /* then: a sample's values from which on a segment may end; 0: what takes the least memory */
@@ -138,6 +140,7 @@ ek_status ek_plan_count_uses(ek_plan *plan);          /* and where segments end 
 void ek_plan_forward(ek_plan *plan, ek_stage *stage); /* its steps, with memory for what they write */
 /* Before the backward of the segment of stage i: what it reads of values that were not kept, weights packed for it. */
 void ek_plan_again(ek_plan *plan, int i);
+void ek_plan_probe(ek_plan *plan, const ek_stage *stage);
 ek_status ek_plan_backward(ek_plan *plan);
 ek_status ek_plan_update(ek_plan *plan); /* the last steps: clipping, commit, optimiser; with its state */
 

@@ -79,10 +79,10 @@ static void bind_norm(ek_plan *plan, ek_stage *s, int layer)
     s->u.norm = true;
 }
 
-/* The stage whose output layer l reads, if nothing else reads it: the two may become one. Else NULL. */
+/* The stage whose output layer l reads, if nothing else reads it, and no probe: the two may become one. Else NULL. */
 static ek_stage *only_source(ek_plan *plan, const ek_layer *l)
 {
-    if (l->from < 0 || plan->consumers[l->from] != 1)
+    if (l->from < 0 || plan->consumers[l->from] != 1 || plan->request->probe)
         return NULL;
     return &plan->stages[plan->stage_of[l->from]];
 }
@@ -242,7 +242,7 @@ static void add_join(ek_plan *plan, int layer)
         s->join.rh = l->in.h;
         s->join.rw = l->in.w;
     }
-    const bool only = plan->consumers[body_end] == 1;
+    const bool only = plan->consumers[body_end] == 1 && !plan->request->probe;
     if (only && b->kind == EK_STAGE_UNIT && b->norm && b->u.activation == EK_IDENTITY && b->u.pool == 1 &&
         b->u.c == l->out.c) { /* what a flatten has made of channels is no channel */
         s->norm = b->norm;

@@ -12,6 +12,9 @@ void ek_program_free(ek_program *program)
     for (int i = 0; i < program->norm_count; i++)
         ek_batchnorm_free(&program->norms[i]);
     ek_free(program->norms);
+    for (int i = 0; i < program->point_count; i++)
+        ek_probe_point_free(&program->points[i]);
+    ek_free(program->points);
     ek_free(program->paths);
     ek_free(program->places);
     ek_block_free(program->arena);
@@ -42,6 +45,7 @@ static const char *const names[] = {
     [EK_STEP_ROWS] = "rows",
     [EK_STEP_LOSS] = "loss",
     [EK_STEP_STORE] = "store",
+    [EK_STEP_PROBE] = "probe",
     [EK_STEP_MAP_BACKWARD] = "map_backward",
     [EK_STEP_WEIGHT_PARTS] = "weight_parts",
     [EK_STEP_SUM_PARTS] = "sum_parts",

@@ -20,6 +20,7 @@
 #include "op/input.h"
 #include "op/op.h"
 #include "op/optimizer.h"
+#include "op/probe.h"
 
 #include <stddef.h>
 
@@ -60,6 +61,7 @@ typedef enum ek_step_kind {
     EK_STEP_ROWS,               /* rows: features x to rows */
     EK_STEP_LOSS,               /* pass: logits x to losses, predictions and, in training, dx */
     EK_STEP_STORE,              /* pass: x to the caller's logits */
+    EK_STEP_PROBE,              /* probe: a block's sums of x */
     EK_STEP_MAP_BACKWARD,       /* map: dy to dx */
     EK_STEP_WEIGHT_PARTS,       /* map: a block's share of a convolution's weight gradient */
     EK_STEP_SUM_PARTS,          /* sum: parts to a gradient */
@@ -137,6 +139,9 @@ typedef struct ek_step {
             float smoothing; /* LOSS: of labels */
         } pass;
         struct {
+            ek_probe_point *point;
+        } probe;
+        struct {
             float *value; /* the net's, of which the program's spans train; an item is a span */
         } update;
     } u;
@@ -173,6 +178,8 @@ typedef struct ek_program {
     int span_count;
     ek_batchnorm *norms;
     int norm_count;
+    ek_probe_point *points; /* PROBE, in the order of the steps */
+    int point_count;
     const char **paths; /* of the net's layers, by ek_step.layer, for messages; the net's */
 } ek_program;
 
