@@ -174,6 +174,9 @@ typedef struct cli_data_options {
 int cli_data_open(const cli_command *self, ek_dataset **dataset, const char *name, ek_split split,
                   const cli_data_options *options);
 
+/* Unless told otherwise, images are as those that the model was trained on. The net must outlive the options. */
+void cli_data_like(cli_data_options *options, const ek_net *net);
+
 /* --augment: a list of crop[=PIXELS], flip and erase[=PROBABILITY]; NULL and "none" are none. CLI_GO, or the exit
  * status after a message (images.c; the next one too). */
 int cli_read_augment(const cli_command *self, const char *text, ek_augment_options *augment);

@@ -198,13 +198,9 @@ static void compare_names(const cli_command *self, const evaluation *e)
 static int open_data(const cli_command *self, evaluation *e)
 {
     const ek_split split = !strcmp(e->split, "test") ? EK_SPLIT_TEST : EK_SPLIT_TRAIN;
-    cli_data_options *images = &e->images;
-    if (e->net && !images->resize) /* unless told otherwise, as the training images were */
-        images->resize = ek_net_note(e->net, "data.resize");
-    if (e->net && !images->colour)
-        images->colour = ek_net_note(e->net, "data.colour");
-    images->coarse = images->coarse || (e->net && ek_net_note(e->net, "data.coarse"));
-    const int status = cli_data_open(self, &e->dataset, e->data, split, images);
+    if (e->net)
+        cli_data_like(&e->images, e->net);
+    const int status = cli_data_open(self, &e->dataset, e->data, split, &e->images);
     if (status == CLI_GO)
         ek_dataset_get_info(e->dataset, &e->info);
     return status;

@@ -83,6 +83,15 @@ static int read_streaming(const cli_command *self, const cli_data_options *optio
     return CLI_GO;
 }
 
+void cli_data_like(cli_data_options *o, const ek_net *net)
+{
+    if (!o->resize)
+        o->resize = ek_net_note(net, "data.resize");
+    if (!o->colour)
+        o->colour = ek_net_note(net, "data.colour");
+    o->coarse = o->coarse || ek_net_note(net, "data.coarse");
+}
+
 int cli_data_open(const cli_command *self, ek_dataset **dataset, const char *name, ek_split split,
                   const cli_data_options *options)
 {
