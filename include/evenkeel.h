@@ -766,6 +766,10 @@ typedef struct ek_eval_options {
     /* The caller's [K, K] for the net's K outputs, overwritten: samples of true class (row) predicted as (column).
      * Default NULL: not counted. */
     int64_t *confusion;
+    /* The caller's [N, K] for the data set's N samples, overwritten: the net's outputs for each, in its order. The
+     * probabilities are their softmax; the class it is taken for is the greatest's, the first of equal ones.
+     * Default NULL: not kept. */
+    float *logits;
 } ek_eval_options;
 
 /* Prediction on the whole data set. EK_ERR_SHAPE as ek_fit; EK_ERR_NUMERIC when the loss is not finite.

@@ -323,15 +323,23 @@ static void add_first_packing(ek_plan *plan)
 
 /* ---- The whole ---------------------------------------------------------------------------------------------- */
 
-/* The loss, whose gradient is where backward begins; or the logits for the caller. */
+static ek_step *add_last(ek_plan *plan, ek_step_kind kind, const ek_stage *s)
+{
+    ek_step *step = ek_plan_add(plan, kind, EK_PER_BLOCK, -1);
+    step->x = ek_plan_buffer(plan, s->y);
+    step->u.pass.size = ek_dims_count(ek_net_output(plan->net));
+    return step;
+}
+
+/* The loss, whose gradient is where backward begins; or the logits for the caller; or both. */
 static void add_end(ek_plan *plan)
 {
     const int tail = plan->net->tail;
     const int last = tail < 0 ? 0 : plan->stage_of[tail];
     ek_stage *s = &plan->stages[last];
-    ek_step *step = ek_plan_add(plan, plan->request->loss ? EK_STEP_LOSS : EK_STEP_STORE, EK_PER_BLOCK, -1);
-    step->x = ek_plan_buffer(plan, s->y);
-    step->u.pass.size = ek_dims_count(ek_net_output(plan->net));
+    if (plan->request->loss && plan->request->logits)
+        add_last(plan, EK_STEP_STORE, s);
+    ek_step *step = add_last(plan, plan->request->loss ? EK_STEP_LOSS : EK_STEP_STORE, s);
     if (training(plan)) {
         step->u.pass.smoothing = plan->request->smoothing;
         s->gradient[s->gradients++] = ek_plan_values(plan, step->u.pass.size);

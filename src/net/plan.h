@@ -25,6 +25,7 @@ typedef struct ek_plan_request {
     ek_mode mode;
     ek_plan_input input;
     bool loss;           /* losses and predictions against labels; else logits are stored. Training: true */
+    bool logits;         /* prediction with loss: logits are stored as well */
     int64_t max_samples; /* of a batch */
     int threads;         /* of the backend: how many regions by_thread and scratch need */
     bool dry;            /* steps and sizes alone, to look at: there is no arena */

@@ -73,7 +73,7 @@ static bool needs_batch(const ek_net *net)
 }
 
 ek_status ek_evaluator_new(ek_evaluator **out, ek_net *net, const ek_dataset *dataset, ek_backend *backend,
-                           int batch_size)
+                           int batch_size, bool logits)
 {
     *out = NULL;
     EK_TRY(ek_net_finish(net));
@@ -97,6 +97,7 @@ ek_status ek_evaluator_new(ek_evaluator **out, ek_net *net, const ek_dataset *da
                              &(ek_plan_request){.mode = EK_PREDICTION,
                                                 .input = EK_INPUT_BYTES,
                                                 .loss = true,
+                                                .logits = logits,
                                                 .max_samples = e->batch_size,
                                                 .threads = ek_backend_threads(backend)});
     if (status) {
@@ -126,7 +127,7 @@ int ek_useful_threads(int threads, int64_t samples)
     return threads < blocks || threads > EK_THREADS_MAX ? threads : (int)blocks;
 }
 
-ek_status ek_evaluator_run(ek_evaluator *e, int64_t *confusion, ek_metrics *metrics)
+ek_status ek_evaluator_run(ek_evaluator *e, int64_t *confusion, float *logits, ek_metrics *metrics)
 {
     const int classes = ek_net_output(e->net).c;
     *metrics = (ek_metrics){.count = e->count};
@@ -146,7 +147,8 @@ ek_status ek_evaluator_run(ek_evaluator *e, int64_t *confusion, ek_metrics *metr
                                           .normal = e->normal,
                                           .labels = a->labels,
                                           .loss = a->loss,
-                                          .predicted = a->predicted}));
+                                          .predicted = a->predicted,
+                                          .logits = logits ? logits + begin * classes : NULL}));
         for (int64_t i = 0; i < count; i++) {
             loss += a->loss[i];
             metrics->correct += a->predicted[i] == a->labels[i];
@@ -175,9 +177,9 @@ ek_status ek_evaluate(ek_net *net, const ek_dataset *dataset, const ek_eval_opti
     ek_dataset_get_info(dataset, &info);
     ek_status status = ek_backend_new_cpu(&backend, ek_useful_threads(o.threads, info.count));
     if (!status)
-        status = ek_evaluator_new(&evaluator, net, dataset, backend, o.batch_size);
+        status = ek_evaluator_new(&evaluator, net, dataset, backend, o.batch_size, o.logits != NULL);
     if (!status)
-        status = ek_evaluator_run(evaluator, o.confusion, metrics);
+        status = ek_evaluator_run(evaluator, o.confusion, o.logits, metrics);
     ek_evaluator_free(evaluator);
     ek_backend_free(backend);
     return status;

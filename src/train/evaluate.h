@@ -7,14 +7,14 @@
 
 typedef struct ek_evaluator ek_evaluator;
 
-/* Images must fit the net's input and classes its outputs (EK_ERR_SHAPE). batch_size 0: the library's choice. The net,
- * the data set and the backend must outlive it. */
+/* Images must fit the net's input and classes its outputs (EK_ERR_SHAPE). batch_size 0: the library's choice; `logits`:
+ * runs will ask for them. The net, the data set and the backend must outlive it. */
 ek_status ek_evaluator_new(ek_evaluator **evaluator, ek_net *net, const ek_dataset *dataset, ek_backend *backend,
-                           int batch_size);
+                           int batch_size, bool logits);
 void ek_evaluator_free(ek_evaluator *evaluator);
 
-/* The whole data set with the net's tensors as they are now; confusion as in ek_eval_options. */
-ek_status ek_evaluator_run(ek_evaluator *evaluator, int64_t *confusion, ek_metrics *metrics);
+/* The whole data set with the net's tensors as they are now; confusion and logits as in ek_eval_options. */
+ek_status ek_evaluator_run(ek_evaluator *evaluator, int64_t *confusion, float *logits, ek_metrics *metrics);
 
 /* The threads worth having for batches of `samples`, of `threads` (0: all processors): a block of samples is the piece
  * that threads share. */

@@ -263,7 +263,7 @@ static ek_status validate(ek_trainer *t, ek_epoch_record *record)
     ek_metrics metrics = {0};
     if (!t->evaluator)
         return EK_OK;
-    EK_TRY(ek_evaluator_run(t->evaluator, NULL, &metrics));
+    EK_TRY(ek_evaluator_run(t->evaluator, NULL, NULL, &metrics));
     record->val_loss = metrics.loss;
     record->val_accuracy = metrics.accuracy;
     record->val_seconds = seconds_now() - begin;
