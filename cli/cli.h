@@ -90,12 +90,19 @@ bool cli_flush(void);
 /* Writes all of it to the descriptor, or returns the errno that stood in the way; 0 otherwise. */
 int cli_write_whole(int fd, const char *text, size_t size);
 
+/* Puts a file with this content at `path`: a temporary one beside it takes its place, so that there is the old one or
+ * the new one; devices and pipes are written to. The errno that stood in the way, 0 for none. */
+int cli_write_file(const char *path, const char *data, size_t size);
+
 /* Ends a command: all output written, or a message and CLI_FAILED; `status` otherwise. */
 int cli_finish(const cli_command *self, int status);
 
 /* Text from files, on one line and without what could steer a terminal. */
 void cli_put_text(const char *text);
 void cli_put(const char *text, size_t size);
+
+/* Length of the UTF-8 sequence at `text`, 0 when it is none (RFC 3629: shortest form, no surrogates). */
+int cli_utf8_length(const unsigned char *text, size_t size);
 
 /* Values as JSON, on standard output where none is named; what is not finite becomes null, what is not UTF-8 U+FFFD.
  * (json.h writes whole objects.) */

@@ -18,8 +18,7 @@
 
 /* ---- Messages ------------------------------------------------------------------------------------------------- */
 
-/* Length of the UTF-8 sequence at `text`, 0 when it is none (RFC 3629: shortest form, no surrogates). */
-static int utf8_length(const unsigned char *text, size_t size)
+int cli_utf8_length(const unsigned char *text, size_t size)
 {
     const unsigned char lead = text[0];
     const int length = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
@@ -45,7 +44,7 @@ static void make_plain(char *text)
 {
     unsigned char *at = (unsigned char *)text;
     for (size_t left = strlen(text); left > 0;) {
-        const int length = utf8_length(at, left);
+        const int length = cli_utf8_length(at, left);
         const size_t bytes = length ? (size_t)length : 1;
         if (steers(at, length))
             memset(at, '?', bytes);
@@ -112,7 +111,7 @@ void cli_put(const char *text, size_t size)
 {
     const unsigned char *at = (const unsigned char *)text;
     for (const unsigned char *end = at + size; at < end;) {
-        const int length = utf8_length(at, (size_t)(end - at));
+        const int length = cli_utf8_length(at, (size_t)(end - at));
         const int bytes = length ? length : 1;
         if (steers(at, length))
             printf("%.*s", bytes, "??");
@@ -132,7 +131,7 @@ void cli_json_put(FILE *to, const char *text)
     putc('"', to);
     const unsigned char *at = (const unsigned char *)text;
     for (const unsigned char *end = at + strlen(text); at < end;) {
-        const int length = utf8_length(at, (size_t)(end - at));
+        const int length = cli_utf8_length(at, (size_t)(end - at));
         if (length == 0)
             fputs("\\ufffd", to);
         else if (*at == '\n')
@@ -238,6 +237,47 @@ int cli_write_whole(int fd, const char *text, size_t size)
         size -= written > 0 ? (size_t)written : 0;
     }
     return 0;
+}
+
+/* Writes it all to the descriptor, a new file's or not, and closes it; the errno that stood in the way. */
+static int write_and_close(int fd, bool new_file, const char *data, size_t size)
+{
+    if (fd < 0)
+        return errno;
+    int error = cli_write_whole(fd, data, size);
+    if (new_file) {
+        const mode_t mask = umask(0);
+        umask(mask);
+        if (!error && (fchmod(fd, 0666 & ~mask) || fsync(fd)))
+            error = errno;
+    }
+    if (close(fd) && !error)
+        error = errno;
+    return error;
+}
+
+int cli_write_file(const char *path, const char *data, size_t size)
+{
+    struct stat info;
+    char target[PATH_MAX], name[PATH_MAX + 16];
+    const bool exists = stat(path, &info) == 0;
+    if (strlen(path) >= sizeof target)
+        return ENAMETOOLONG;
+    if (exists && !S_ISREG(info.st_mode))
+        return write_and_close(open(path, O_WRONLY | O_CLOEXEC), false, data, size);
+    strcpy(target, path);
+    if (exists && !realpath(path, target)) /* what a link points to is replaced, not the link */
+        return errno;
+    snprintf(name, sizeof name, "%s.tmp-XXXXXX", target);
+    cli_signals_hold();
+    const int fd = mkstemp(name);
+    int error = write_and_close(fd, true, data, size);
+    if (!error && rename(name, target))
+        error = errno;
+    if (fd >= 0 && error)
+        unlink(name);
+    cli_signals_release();
+    return error;
 }
 
 /* The errno that stands in the way of a file of `size` bytes beside `target`, 0 for none. */

@@ -3,13 +3,8 @@
 #define _GNU_SOURCE
 #include "plot.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { DRAWN = 64 };
 
@@ -19,36 +14,6 @@ typedef struct settings {
     bool last;
     cli_plot_style style;
 } settings;
-
-/* ---- The file -------------------------------------------------------------------------------------------------- */
-
-/* Onto a temporary name beside `path` that then takes its place; devices and pipes are written to. */
-static int write_file(const char *path, const char *data, size_t size)
-{
-    struct stat info;
-    char name[PATH_MAX + 16];
-    const bool special = stat(path, &info) == 0 && !S_ISREG(info.st_mode);
-    if (strlen(path) >= PATH_MAX)
-        return ENAMETOOLONG;
-    snprintf(name, sizeof name, special ? "%s" : "%s.tmp-XXXXXX", path);
-    cli_signals_hold();
-    const int fd = special ? open(path, O_WRONLY | O_CLOEXEC) : mkstemp(name);
-    int error = fd < 0 ? errno : cli_write_whole(fd, data, size);
-    if (fd >= 0 && !special) {
-        const mode_t mask = umask(0);
-        umask(mask);
-        if (!error && fchmod(fd, 0666 & ~mask))
-            error = errno;
-    }
-    if (fd >= 0 && close(fd) && !error)
-        error = errno;
-    if (fd >= 0 && !special && !error && rename(name, path))
-        error = errno;
-    if (fd >= 0 && !special && error)
-        unlink(name);
-    cli_signals_release();
-    return error;
-}
 
 /* ---- Legend ---------------------------------------------------------------------------------------------------- */
 
@@ -93,7 +58,7 @@ static int draw(const cli_command *self, settings *set, cli_runs *runs)
         status = cli_plot_draw(self, &set->style, runs, &data, &size);
     if (status != CLI_GO)
         return status;
-    const int error = write_file(set->out, data, size);
+    const int error = cli_write_file(set->out, data, size);
     free(data);
     return error ? cli_fail(self, "%s: cannot be written: %s", set->out, strerror(error)) : CLI_DONE;
 }

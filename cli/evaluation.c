@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+#include "evaluation.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Opening -------------------------------------------------------------------------------------------------- */
+
+void cli_evaluation_defaults(cli_evaluation *e)
+{
+    *e = (cli_evaluation){.data = CLI_DATA_DEFAULT, .split = "test", .threads = ek_cpu_count()};
+}
+
+int cli_evaluation_check(const cli_command *self, const cli_evaluation *e)
+{
+    if (strcmp(e->split, "train") != 0 && strcmp(e->split, "test") != 0)
+        return cli_usage(self, "--split: '%s' is neither train nor test", e->split);
+    return CLI_GO;
+}
+
+/* Another data set than the model's is no error, but the numbers then mean something else. */
+static void compare_names(const cli_command *self, const cli_evaluation *e)
+{
+    const char *trained_on = ek_net_note(e->net, "data.name");
+    if (trained_on && *trained_on && *e->info.name && strcmp(trained_on, e->info.name) != 0)
+        cli_warn(self, "%s was trained on %s, and is evaluated on %s", e->model, trained_on, e->info.name);
+}
+
+static int open_data(const cli_command *self, cli_evaluation *e)
+{
+    const ek_split split = !strcmp(e->split, "test") ? EK_SPLIT_TEST : EK_SPLIT_TRAIN;
+    if (e->net)
+        cli_data_like(&e->images, e->net);
+    const int status = cli_data_open(self, &e->dataset, e->data, split, &e->images);
+    if (status == CLI_GO)
+        ek_dataset_get_info(e->dataset, &e->info);
+    return status;
+}
+
+int cli_evaluation_open(const cli_command *self, cli_evaluation *e)
+{
+    int status = e->net_name ? open_data(self, e) : CLI_GO; /* a built-in net is made for the data */
+    if (status != CLI_GO)
+        return status;
+    e->net = cli_model_open(self, e->model, e->net_name, &e->info);
+    if (!e->net)
+        return CLI_FAILED;
+    status = e->dataset ? CLI_GO : open_data(self, e);
+    if (status == CLI_GO)
+        compare_names(self, e);
+    return status;
+}
+
+/* ---- Evaluating ----------------------------------------------------------------------------------------------- */
+
+const char *cli_evaluation_run(cli_evaluation *e, bool logits)
+{
+    ek_layer_info last;
+    if (cli_net_output(e->net, &last))
+        return ek_error();
+    const size_t outputs = (size_t)last.c, samples = (size_t)e->info.count;
+    e->classes = last.c;
+    if (!last.h && outputs <= CLI_OUTPUTS_MAX) {
+        e->confusion = calloc(outputs * outputs, sizeof *e->confusion);
+        e->logits = logits ? calloc(samples * outputs, sizeof *e->logits) : NULL;
+        if (!e->confusion || (logits && !e->logits))
+            return "out of memory";
+    }
+    const double begin = cli_now();
+    const ek_eval_options options = {.threads = e->threads, .confusion = e->confusion, .logits = e->logits};
+    const ek_status status = ek_evaluate(e->net, e->dataset, &options, &e->metrics);
+    e->seconds = cli_now() - begin;
+    return status ? ek_error() : NULL;
+}
+
+void cli_evaluation_clear(cli_evaluation *e)
+{
+    free(e->confusion);
+    free(e->logits);
+    e->confusion = NULL;
+    e->logits = NULL;
+}
+
+void cli_evaluation_free(cli_evaluation *e)
+{
+    cli_evaluation_clear(e);
+    ek_dataset_free(e->dataset);
+    ek_net_free(e->net);
+}
+
+/* ---- Counts --------------------------------------------------------------------------------------------------- */
+
+int64_t cli_evaluation_cell(const cli_evaluation *e, int truth, int said)
+{
+    return e->confusion[truth * e->classes + said];
+}
+
+int64_t cli_evaluation_row(const cli_evaluation *e, int truth)
+{
+    int64_t sum = 0;
+    for (int said = 0; said < e->classes; said++)
+        sum += cli_evaluation_cell(e, truth, said);
+    return sum;
+}
+
+int64_t cli_evaluation_column(const cli_evaluation *e, int said)
+{
+    int64_t sum = 0;
+    for (int truth = 0; truth < e->classes; truth++)
+        sum += cli_evaluation_cell(e, truth, said);
+    return sum;
+}
+
+const char *cli_evaluation_label(const cli_evaluation *e, int i, char number[16])
+{
+    const char *text = i < e->info.classes ? ek_dataset_label_text(e->dataset, i) : NULL;
+    if (text)
+        return text;
+    snprintf(number, 16, "%d", i);
+    return number;
+}
