@@ -18,9 +18,11 @@ cli_scale cli_scale_of(double low, double high, int marks, double least, bool wi
     const double most = 1e300;
     cli_scale s = {.low = isfinite(low) ? fmax(fmin(low, most), -most) : 0};
     s.high = isfinite(high) ? fmax(fmin(high, most), -most) : s.low + 1;
-    if (!(s.high > s.low)) {
-        const double around = s.low != 0 ? fabs(s.low) / 10 : 0.5;
-        s.high = s.low + around;
+    /* Values that are next to each other in double, or next to 0, have no marks between them. */
+    const double largest = fmax(fabs(s.low), fabs(s.high));
+    if (!(s.high - s.low > fmax(1e-9 * largest, 1e-290))) {
+        const double around = largest > 1e-290 ? largest / 10 : 0.5;
+        s.high = fmax(s.low, s.high) + around;
         s.low -= around;
     }
     double step = round_step((s.high / marks - s.low / marks), &s.decimals);

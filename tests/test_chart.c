@@ -64,6 +64,21 @@ static void test_scale(void **state)
         const cli_scale s = cli_scale_of(low, high, 4, 0, true);
         assert_true(s.marks >= 4 && s.marks <= 12 && s.low <= low * 0.999999 && s.high >= high * 0.999999);
     }
+    /* Neighbours in double, and what is next to 0. */
+    static const double close[][2] = {{1, 1 + 2.3e-16},   {-1e300, -1e300 * (1 - 2e-16)},
+                                      {0.1, 0.1 + 1e-12}, {0, 5e-324},
+                                      {-5e-324, 5e-324},  {3e-310, 4e-310},
+                                      {1e-291, 1.5e-291}, {2.5, 2.5},
+                                      {-1e308, 1e308}};
+    for (size_t i = 0; i < 2 * sizeof close / sizeof *close; i++) {
+        const double *ends = close[i / 2];
+        const cli_scale s = cli_scale_of(ends[0], ends[1], 4, 0, i % 2);
+        assert_true(isfinite(s.low) && isfinite(s.high) && s.low < s.high && s.marks >= 2);
+        assert_true((s.low <= ends[0] || ends[0] < -1e300) && (s.high >= ends[1] || ends[1] > 1e300));
+        for (int mark = 0; mark < s.marks; mark++)
+            assert_true(s.mark[mark] >= s.low && s.mark[mark] <= s.high &&
+                        (mark == 0 || s.mark[mark] > s.mark[mark - 1]));
+    }
 }
 
 /* ---- Curves ---------------------------------------------------------------------------------------------------- */
