@@ -104,6 +104,11 @@ void cli_put(const char *text, size_t size);
 /* Length of the UTF-8 sequence at `text`, 0 when it is none (RFC 3629: shortest form, no surrogates). */
 int cli_utf8_length(const unsigned char *text, size_t size);
 
+/* Copies `size` bytes of text that may be anything, as UTF-8 that a line of a terminal and a picture can show: cut at a
+ * whole character where `room`, at least 1, with its zero byte is less; what is not UTF-8, controls and noncharacters
+ * become '?'. The length. */
+size_t cli_copy_text(char *to, size_t room, const char *text, size_t size);
+
 /* Values as JSON, on standard output where none is named; what is not finite becomes null, what is not UTF-8 U+FFFD.
  * (json.h writes whole objects.) */
 void cli_json_put(FILE *to, const char *text);

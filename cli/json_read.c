@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "json_read.h"
+#include "cli.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -197,10 +198,10 @@ double cli_json_read_real(cli_span value)
     return strtod(text, NULL);
 }
 
-/* UTF-8 of a code point below U+10000. Pairs of surrogates, which our own logs do not hold, become '?'. */
+/* UTF-8 of a code point below U+10000. Surrogates, of which our own logs hold none, become '?'. */
 static size_t encode(unsigned code, char out[4])
 {
-    if (code < 0x20 || (code >= 0x7f && code < 0xa0) || (code >= 0xd800 && code < 0xe000))
+    if (code >= 0xd800 && code < 0xe000)
         code = '?';
     if (code < 0x80) {
         out[0] = (char)code;
@@ -225,18 +226,25 @@ bool cli_json_read_text(cli_span value, char *text, size_t size)
     if (!take(&r, '"'))
         return false;
     while (r.at < r.end && *r.at != '"') {
-        char piece[4] = {*r.at++};
-        size_t bytes = 1;
-        if (piece[0] == '\\') {
-            const char escape = *r.at++;
+        char piece[4], shown[8];
+        size_t bytes;
+        if (*r.at == '\\') {
+            const char escape = *++r.at;
             unsigned code = escape == 'n' || escape == 't' || escape == 'r' ? ' ' : (unsigned char)escape;
+            r.at++;
             if (escape == 'u' && !take_hex4(&r, &code))
                 return false;
             bytes = encode(code, piece);
+        } else {
+            const int found = cli_utf8_length((const unsigned char *)r.at, (size_t)(r.end - r.at));
+            bytes = found ? (size_t)found : 1;
+            memcpy(piece, r.at, bytes);
+            r.at += bytes;
         }
+        bytes = cli_copy_text(shown, sizeof shown, piece, bytes);
         if (length + bytes >= size)
             break;
-        memcpy(text + length, piece, bytes);
+        memcpy(text + length, shown, bytes);
         length += bytes;
     }
     text[length] = 0;

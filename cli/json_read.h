@@ -26,8 +26,8 @@ bool cli_json_member(cli_span object, const char *key, cli_span *value);
 /* A number; NaN for null and for what is no number. */
 double cli_json_read_real(cli_span value);
 
-/* A string, decoded, cut off to `size` with its zero byte; characters that a terminal or a picture cannot show become
- * '?'. False, and "", for what is no string. */
+/* A string, decoded, cut off at a whole character to `size` with its zero byte; what is not UTF-8, and what a terminal
+ * or a picture cannot show, becomes '?'. False, and "", for what is no string. */
 bool cli_json_read_text(cli_span value, char *text, size_t size);
 
 #endif

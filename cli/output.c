@@ -126,6 +126,33 @@ void cli_put_text(const char *text)
     cli_put(text, strlen(text));
 }
 
+/* Unicode's noncharacters, U+FDD0 to U+FDEF and the last two of each plane, which cairo takes for damage. */
+static bool is_noncharacter(const unsigned char *text, int length)
+{
+    unsigned code = 0;
+    for (int i = 0; i < length; i++)
+        code = code << 6 | (i ? text[i] & 0x3fu : text[i] & 0x0fu); /* the plane's number does not count */
+    return length > 2 && ((code & 0xfffe) == 0xfffe || (length == 3 && code >= 0xfdd0 && code <= 0xfdef));
+}
+
+size_t cli_copy_text(char *to, size_t room, const char *text, size_t size)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    size_t length = 0;
+    for (const unsigned char *end = at + size; at < end;) {
+        const int found = cli_utf8_length(at, (size_t)(end - at));
+        const bool shown = found && !steers(at, found) && !is_noncharacter(at, found);
+        const size_t bytes = shown ? (size_t)found : 1;
+        if (length + bytes >= room)
+            break;
+        memcpy(to + length, shown ? (const char *)at : "?", bytes);
+        length += bytes;
+        at += found ? found : 1;
+    }
+    to[length] = 0;
+    return length;
+}
+
 void cli_json_put(FILE *to, const char *text)
 {
     putc('"', to);

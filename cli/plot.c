@@ -27,7 +27,7 @@ static int set_labels(const cli_command *self, cli_runs *runs, const char *label
         return cli_usage(self, "--labels: %d names for %d run%s", count, runs->count, runs->count == 1 ? "" : "s");
     for (int i = 0; i < count; i++) {
         const size_t length = strcspn(labels, ",");
-        snprintf(runs->run[i].label, sizeof runs->run[i].label, "%.*s", length > 120 ? 120 : (int)length, labels);
+        cli_copy_text(runs->run[i].label, sizeof runs->run[i].label, labels, length);
         labels += length + 1;
     }
     return CLI_GO;

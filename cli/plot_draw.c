@@ -52,20 +52,20 @@ static void put_text(cairo_t *to, double x, double y, double align, double size,
     cairo_show_text(to, text);
 }
 
-/* The same at its left end, cut off with an ellipsis where it is wider than `room`. */
-static void put_cut(cairo_t *to, double x, double y, double room, uint32_t colour, const char *text)
+/* The same at its left end, any bytes as text, cut off with an ellipsis where it is wider than `room`. */
+static void put_cut(cairo_t *to, double x, double y, double room, double size, uint32_t colour, const char *text)
 {
-    char cut[160];
-    size_t length = strlen(text);
-    snprintf(cut, sizeof cut, "%s", text);
-    cairo_set_font_size(to, text_size);
+    static const char ellipsis[] = "…";
+    char cut[512];
+    size_t length = cli_copy_text(cut, sizeof cut - sizeof ellipsis, text, strlen(text));
+    cairo_set_font_size(to, size);
     while (length > 0 && text_width(to, cut) > room) {
         do
             length--;
-        while (length > 0 && ((unsigned char)text[length] & 0xc0) == 0x80);
-        snprintf(cut, sizeof cut, "%.*s…", (int)length, text);
+        while (length > 0 && ((unsigned char)cut[length] & 0xc0) == 0x80);
+        memcpy(cut + length, ellipsis, sizeof ellipsis);
     }
-    put_text(to, x, y, 0, text_size, colour, cut);
+    put_text(to, x, y, 0, size, colour, cut);
 }
 
 /* ---- Panels ---------------------------------------------------------------------------------------------------- */
@@ -225,10 +225,10 @@ static void draw_legend(const picture *pic, double top)
         cairo_line_to(to, x + swatch, y - 4.5);
         cairo_stroke(to);
         cairo_set_dash(to, NULL, 0, 0);
-        put_cut(to, x + swatch + 8, y, widest + 1, ink, pic->runs->run[i].label);
+        put_cut(to, x + swatch + 8, y, widest + 1, text_size, ink, pic->runs->run[i].label);
         describe(&pic->runs->run[i], text, sizeof text);
         const double begin = swatch + widest + 26;
-        put_cut(to, x + begin, y, column - begin - 12, faint, text);
+        put_cut(to, x + begin, y, column - begin - 12, text_size, faint, text);
     }
 }
 
@@ -255,7 +255,7 @@ static void draw_all(const cli_plot_style *style, picture *pic, double height)
     }
     cairo_select_font_face(to, "sans-serif", CAIRO_FONT_SLANT_NORMAL, CAIRO_FONT_WEIGHT_NORMAL);
     if (style->title)
-        put_text(to, margin, margin + 14, 0, 18, ink, style->title);
+        put_cut(to, margin, margin + 14, width - 2 * margin, 18, ink, style->title);
     for (int curve = 0; curve < RUN_CURVES; curve++)
         draw_panel(pic, (cli_curve)curve);
     draw_legend(pic, pic->top + plot_height + 66);

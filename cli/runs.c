@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { EPOCHS_MAX = CLI_COUNT_MAX, RUNS_MAX = 1000 };
+enum { EPOCHS_MAX = CLI_COUNT_MAX, RUNS_MAX = 4096 };
 static const size_t size_max = (size_t)1 << 30; /* of a log */
 
 /* ---- Records --------------------------------------------------------------------------------------------------- */
@@ -81,8 +81,10 @@ static bool take_line(cli_runs *runs, int first, cli_span line)
         !cli_json_read_text(run_id, id, sizeof id))
         return true;
     cli_run *run = find_run(runs, first, id);
-    if (!strcmp(event, "start") && !run && runs->count < RUNS_MAX)
-        return add_run(runs, id, line);
+    if (!strcmp(event, "start") && !run) {
+        runs->too_many = runs->count - first == RUNS_MAX;
+        return !runs->too_many && add_run(runs, id, line);
+    }
     return !run || strcmp(event, "epoch") != 0 || add_epoch(run, line);
 }
 
@@ -111,43 +113,46 @@ static void label(cli_run *run, const char *path, int number, int count)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     const char *dot = strrchr(name, '.');
-    const int length = dot && dot > name ? (int)(dot - name) : (int)strlen(name);
-    const int kept = length > 100 ? 100 : length;
+    const size_t length =
+        cli_copy_text(run->label, 101, name, dot && dot > name ? (size_t)(dot - name) : strlen(name));
     if (count > 1)
-        snprintf(run->label, sizeof run->label, "%.*s #%d", kept, name, number);
-    else
-        snprintf(run->label, sizeof run->label, "%.*s", kept, name);
+        snprintf(run->label + length, sizeof run->label - length, " #%d", number);
 }
 
-/* The file's bytes, *size of them; NULL with errno. */
-static char *read_file(const char *path, size_t *size)
+/* The bytes that are left of `file`, *size of them; NULL with errno. */
+static char *read_rest(FILE *file, size_t *size)
 {
-    FILE *file = fopen(path, "re");
     char *text = NULL;
     size_t room = 0;
     *size = 0;
-    for (bool more = file != NULL; more;) {
+    for (;;) {
         if (*size == room) {
             room = 2 * room + 65536;
-            char *larger = room <= 2 * size_max ? realloc(text, room) : NULL;
+            char *larger = *size <= size_max ? realloc(text, room) : NULL;
             if (!larger) {
-                errno = room <= 2 * size_max ? ENOMEM : EFBIG;
-                free(text);
-                fclose(file);
-                return NULL;
+                errno = *size <= size_max ? ENOMEM : EFBIG;
+                break;
             }
             text = larger;
         }
         *size += fread(text + *size, 1, room - *size, file);
-        more = !feof(file) && !ferror(file);
+        if (ferror(file))
+            break;
+        if (feof(file) && *size <= size_max)
+            return text;
     }
-    if (file && ferror(file)) {
-        free(text);
-        text = NULL;
-    }
+    free(text);
+    return NULL;
+}
+
+static char *read_file(const char *path, size_t *size)
+{
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return NULL;
+    char *text = read_rest(file, size);
     const int error = errno;
-    if (file)
-        fclose(file);
+    fclose(file);
     errno = error;
     return text;
 }
@@ -161,6 +166,8 @@ int cli_runs_read(const cli_command *self, cli_runs *runs, const char *path, boo
     const int first = runs->count;
     const bool parsed = cli_runs_parse(runs, text, size);
     free(text);
+    if (runs->too_many)
+        return cli_fail(self, "%s: more than %d runs, the most that are read of a log", path, RUNS_MAX);
     if (!parsed)
         return cli_fail(self, "%s: %s", path, strerror(ENOMEM));
     const int found = runs->count - first;

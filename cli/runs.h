@@ -26,10 +26,11 @@ typedef struct cli_run {
 typedef struct cli_runs {
     cli_run *run;
     int count, room;
+    bool too_many;
 } cli_runs;
 
 /* Adds the runs in the log `text`, in the order in which they begin; lines that are no records are skipped, and so are
- * records of epochs that do not follow each other. False when memory is short. */
+ * records of epochs that do not follow each other. False when memory is short, or there are too_many. */
 bool cli_runs_parse(cli_runs *runs, const char *text, size_t size);
 
 /* The same from a file, of whose runs the last alone is kept where `last`. Labels are the file's name without folder

@@ -102,6 +102,42 @@ static void test_members(void **state)
     assert_true(isinf(cli_json_read_real(span("1e999")))); /* what is drawn is asked for being finite */
 }
 
+/* Whatever the bytes, what comes out is whole characters that a line can show. */
+static void test_text(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *wanted;
+        size_t room;
+    } cases[] = {
+        {"plain", "plain", 64},
+        {"plain", "pla", 4},
+        {"", "", 1},
+        {"x", "", 1},
+        {"h\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "h\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", 11},
+        {"h\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "h\xc3\xa4\xe2\x82\xac", 10},
+        {"h\xc3\xa4\xe2\x82\xac", "h\xc3\xa4", 6},
+        {"a\xff\xc3", "a??", 64},                                      /* no beginning, no end */
+        {"\xc0\xaf\xed\xa0\x80", "?????", 64},                         /* not the shortest form; half of a pair */
+        {"a\x1b[2J\x9b\xc2\x9b\x7f\n", "a?[2J????", 64},               /* what steers */
+        {"\xef\xbf\xbd\xef\xbf\xbe", "\xef\xbf\xbd?", 64},             /* U+FFFD is a character, U+FFFE none */
+        {"\xef\xb7\x8f\xef\xb7\x90", "\xef\xb7\x8f?", 64},             /* U+FDCF, U+FDD0 */
+        {"\xf4\x8f\xbf\xbd\xf4\x8f\xbf\xbf", "\xf4\x8f\xbf\xbd?", 64}, /* U+10FFFD, U+10FFFF */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char got[64], json[128];
+        assert_int_equal(cli_copy_text(got, cases[i].room, cases[i].text, strlen(cases[i].text)),
+                         strlen(cases[i].wanted));
+        assert_string_equal(got, cases[i].wanted);
+        snprintf(json, sizeof json, "\"%s\"", cases[i].text);
+        assert_true(cli_json_read_text(span(json), got, cases[i].room));
+        assert_string_equal(got, cases[i].wanted);
+    }
+    char got[64];
+    assert_true(cli_json_read_text(span("\"\\ufffe\\ufdd0\\ud83d\\u0000\\u00e4\\n\""), got, sizeof got));
+    assert_string_equal(got, "????\xc3\xa4 ");
+}
+
 /* ---- Runs ------------------------------------------------------------------------------------------------------ */
 
 static const char start_a[] =
@@ -176,13 +212,32 @@ static void test_cut(void **state)
     }
 }
 
+/* A log of more runs than are read says so, instead of losing some. */
+static void test_many(void **state)
+{
+    (void)state;
+    enum { MANY = 4097, LINE = 40 };
+    char *text = malloc((size_t)MANY * LINE);
+    size_t size = 0, before = 0;
+    assert_non_null(text);
+    for (int i = 0; i < MANY; i++) {
+        before = size;
+        size += (size_t)snprintf(text + size, LINE, "{\"event\":\"start\",\"run\":\"%d\"}\n", i);
+    }
+    cli_runs runs = {0};
+    assert_true(cli_runs_parse(&runs, text, before) && !runs.too_many);
+    assert_int_equal(runs.count, MANY - 1);
+    cli_runs_free(&runs);
+    assert_true(!cli_runs_parse(&runs, text, size) && runs.too_many);
+    cli_runs_free(&runs);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_valid),
-        cmocka_unit_test(test_members),
-        cmocka_unit_test(test_runs),
-        cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_valid), cmocka_unit_test(test_members), cmocka_unit_test(test_text),
+        cmocka_unit_test(test_runs),  cmocka_unit_test(test_many),    cmocka_unit_test(test_cut),
     };
     return cmocka_run_group_tests_name("runs", tests, NULL, NULL);
 }

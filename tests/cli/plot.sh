@@ -48,6 +48,13 @@ report "has what is whole" "$($look svg torn.svg 2 2,3 2>&1)"
 sed 's/"val_loss":[0-9.e-]*/"val_loss":null/' a.jsonl >null.jsonl
 passes "numbers that are null" "" "$EVENKEEL" plot null.jsonl -o null.svg
 report "are not drawn" "$($look svg null.svg 1 4 2 2>&1)"
+byte=$(printf '\377')
+cp a.jsonl "a${byte}b.jsonl"
+passes "a log whose name is no text" "" "$EVENKEEL" plot "a${byte}b.jsonl" -o bytes.png
+long=$(printf 'ä%.0s' $(seq 300))
+passes "names and a title of which parts are no text" "" \
+    "$EVENKEEL" plot a.jsonl a.jsonl -o bytes.svg --labels "x$long,$byte" --title "$long$long$(printf '\357\277\276')"
+report "are drawn" "$($look svg bytes.svg 2 4,4 2>&1)"
 fails "a picture in no folder" 1 "^evenkeel plot: gone/p.png: cannot be written: No such file" \
     "$EVENKEEL" plot a.jsonl -o gone/p.png
 mkdir folder.png
