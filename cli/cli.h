@@ -161,6 +161,7 @@ const char *cli_shape_text(const ek_layer_info *layer, char text[48]);
 /* How a data set is opened: what --resize and its like say (images.c, as the rest down to cli_normalize). */
 typedef struct cli_data_options {
     const char *resize, *colour;
+    const char *resize_from, *colour_from; /* the model file whose notes say so; NULL: the options */
     const char *stream, *memory;
     bool coarse, skip_broken;
     bool may_lack; /* where the data set lacks the split, CLI_GO and NULL come back */
@@ -186,8 +187,9 @@ typedef struct cli_data_options {
 int cli_data_open(const cli_command *self, ek_dataset **dataset, const char *name, ek_split split,
                   const cli_data_options *options);
 
-/* Unless told otherwise, images are as those that the model was trained on. The net must outlive the options. */
-void cli_data_like(cli_data_options *options, const ek_net *net);
+/* Unless told otherwise, images are as those that the model in file `path` was trained on. The net and `path` must
+ * outlive the options. */
+void cli_data_like(cli_data_options *options, const ek_net *net, const char *path);
 
 /* --augment: a list of crop[=PIXELS], flip and erase[=PROBABILITY]; NULL and "none" are none. CLI_GO, or the exit
  * status after a message (images.c; the next one too). */

@@ -30,7 +30,7 @@ static int open_data(const cli_command *self, cli_evaluation *e)
 {
     const ek_split split = !strcmp(e->split, "test") ? EK_SPLIT_TEST : EK_SPLIT_TRAIN;
     if (e->net)
-        cli_data_like(&e->images, e->net);
+        cli_data_like(&e->images, e->net, e->model);
     const int status = cli_data_open(self, &e->dataset, e->data, split, &e->images);
     if (status == CLI_GO)
         ek_dataset_get_info(e->dataset, &e->info);

@@ -83,13 +83,21 @@ static int read_streaming(const cli_command *self, const cli_data_options *optio
     return CLI_GO;
 }
 
-void cli_data_like(cli_data_options *o, const ek_net *net)
+void cli_data_like(cli_data_options *o, const ek_net *net, const char *path)
 {
-    if (!o->resize)
-        o->resize = ek_net_note(net, "data.resize");
-    if (!o->colour)
-        o->colour = ek_net_note(net, "data.colour");
+    if (!o->resize && (o->resize = ek_net_note(net, "data.resize")))
+        o->resize_from = path;
+    if (!o->colour && (o->colour = ek_net_note(net, "data.colour")))
+        o->colour_from = path;
     o->coarse = o->coarse || ek_net_note(net, "data.coarse");
+}
+
+/* A size or a colour that is none: a word of the command line, or of a model file. */
+static int refuse(const cli_command *self, const char *file, const char *name, const char *value, const char *wanted)
+{
+    if (file)
+        return cli_fail(self, "%s: its note data.%s is '%s', %s", file, name, value, wanted);
+    return cli_usage(self, "--%s: '%s' is %s", name, value, wanted);
 }
 
 int cli_data_open(const cli_command *self, ek_dataset **dataset, const char *name, ek_split split,
@@ -98,13 +106,13 @@ int cli_data_open(const cli_command *self, ek_dataset **dataset, const char *nam
     ek_data_options o = {.split = split, .coarse = options->coarse, .skip_broken = options->skip_broken};
     *dataset = NULL;
     if (options->resize && !read_size(options->resize, &o.height, &o.width))
-        return cli_usage(self, "--resize: '%s' is neither N nor HxW, of 1 to 65536", options->resize);
+        return refuse(self, options->resize_from, "resize", options->resize, "neither N nor HxW, of 1 to 65536");
     if (options->colour && !strcmp(options->colour, "grey"))
         o.colour = EK_COLOUR_GREY;
     else if (options->colour && !strcmp(options->colour, "rgb"))
         o.colour = EK_COLOUR_RGB;
     else if (options->colour)
-        return cli_usage(self, "--colour: '%s' is neither grey nor rgb", options->colour);
+        return refuse(self, options->colour_from, "colour", options->colour, "neither grey nor rgb");
     const int streaming = read_streaming(self, options, &o);
     if (streaming != CLI_GO)
         return streaming;

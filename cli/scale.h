@@ -16,8 +16,8 @@ typedef struct cli_scale {
 } cli_scale;
 
 /* An axis from low to high with `marks` marks or up to twice as many, 1, 2 or 5 times a power of ten apart, at least
- * `least` apart; low and high are widened to marks where `widen`. Any numbers: what is not finite, or hardly a range, is
- * made one. */
+ * `least` apart; low and high are widened to marks where `widen`. Any numbers: what is not finite, or hardly a range,
+ * is made one. */
 cli_scale cli_scale_of(double low, double high, int marks, double least, bool widen);
 
 /* Mark i as text. */

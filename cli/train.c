@@ -45,7 +45,12 @@ static int open_data(cli_training *t)
             status = cli_fail(t->self, "%s", ek_error());
         ek_dataset_free(whole);
     } else if (status == CLI_GO) {
-        status = cli_data_open(t->self, &t->val, set->data, EK_SPLIT_TEST, &set->images);
+        cli_data_options images = set->images;
+        images.may_lack = true;
+        status = cli_data_open(t->self, &t->val, set->data, EK_SPLIT_TEST, &images);
+        if (status == CLI_GO && !t->val)
+            status = cli_fail(
+                t->self, "%s; or add --val-split 0.1, which validates on a tenth of the training images", ek_error());
     }
     if (status != CLI_GO)
         return status;

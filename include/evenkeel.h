@@ -545,7 +545,8 @@ typedef struct ek_data_options {
  * A name is looked for in $EVENKEEL_DATA/NAME and $EVENKEEL_DATA, then $XDG_CACHE_HOME/evenkeel/NAME
  * (~/.cache/evenkeel/NAME), then /usr/share/datasets/NAME. What was read is compared with known data sets by content:
  * under a name that is not its own it is EK_ERR_DIGEST (MNIST under Fashion-MNIST's name); in a folder,
- * ek_dataset_info tells what it is. Pixels are kept in memory as bytes, unless they stream. options NULL: the
+ * ek_dataset_info tells what it is. EK_ERR_NOT_FOUND where there is nothing of the split; where a part of its files is
+ * missing, EK_ERR_FORMAT names one. Pixels are kept in memory as bytes, unless they stream. options NULL: the
  * defaults. */
 EK_API ek_status ek_dataset_open_with(ek_dataset **dataset, const char *name_or_dir, const ek_data_options *options);
 

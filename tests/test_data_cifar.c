@@ -213,7 +213,7 @@ static void refuses_damaged_cifar(void **state)
     assert_fails(open_set(&d, "./d", EK_SPLIT_TRAIN), EK_ERR_FORMAT,
                  "d/two.bin: label 4 of record 1; there are 4 classes");
     assert_int_equal(unlink("d/two.bin"), 0);
-    assert_fails(open_set(&d, "./d", EK_SPLIT_TRAIN), EK_ERR_NOT_FOUND, "d/two.bin: cannot be read");
+    assert_fails(open_set(&d, "./d", EK_SPLIT_TRAIN), EK_ERR_FORMAT, "d/two.bin is missing");
     assert_int_equal(mkdir("d/two.bin", 0777), 0);
     assert_fails(open_set(&d, "./d", EK_SPLIT_TRAIN), EK_ERR_FORMAT, "d/two.bin: a folder, not a file");
     assert_null(d);
@@ -336,7 +336,7 @@ static void turns_emnist(void **state)
     ek_dataset_free(d);
     assert_fails(open_pair(&d, "gzip/emnist", EK_SPLIT_TRAIN), EK_ERR_NOT_FOUND, "gzip/emnist: no such folder");
     assert_int_equal(unlink("gzip/emnist-digits-train-labels-idx1-ubyte"), 0);
-    assert_fails(open_pair(&d, "gzip/emnist-digits", EK_SPLIT_TRAIN), EK_ERR_NOT_FOUND,
+    assert_fails(open_pair(&d, "gzip/emnist-digits", EK_SPLIT_TRAIN), EK_ERR_FORMAT,
                  "gzip: emnist-digits-train-labels-idx1-ubyte is missing");
 }
 
@@ -447,6 +447,15 @@ static void fetches_an_archive(void **state)
     put_file("d", "two.bin", &(bytes){.size = 26});
     assert_int_equal(fetch("good"), EK_OK);
     assert_int_equal(logged(""), before + 1);
+    assert_ten("./d");
+    /* One that could not be unpacked is not fetched again. */
+    assert_int_equal(system("rm d/*.bin && mkdir d/two.bin"), 0);
+    assert_fails(fetch("good"), EK_ERR_IO, "d/two.bin");
+    const int fetched = logged("");
+    assert_int_equal(rmdir("d/two.bin"), 0);
+    assert_int_equal(fetch("good"), EK_OK);
+    assert_int_equal(logged(""), fetched);
+    assert_int_equal(entries("d"), 3);
     assert_ten("./d");
 }
 

@@ -266,10 +266,10 @@ static void refuses_a_missing_partner(void **state)
     (void)state;
     put_tiny(&one, "data/one");
     assert_int_equal(unlink("data/one/train-labels-idx1-ubyte"), 0);
-    assert_refuses("data/one", EK_SPLIT_TRAIN, EK_ERR_NOT_FOUND, "data/one: train-labels-idx1-ubyte is missing");
+    assert_refuses("data/one", EK_SPLIT_TRAIN, EK_ERR_FORMAT, "data/one: train-labels-idx1-ubyte is missing");
     setenv("EVENKEEL_DATA", "data", 1);
     assert_int_equal(unlink("data/one/t10k-images-idx3-ubyte"), 0);
-    assert_refuses("one", EK_SPLIT_TEST, EK_ERR_NOT_FOUND, "data/one: t10k-images-idx3-ubyte is missing");
+    assert_refuses("one", EK_SPLIT_TEST, EK_ERR_FORMAT, "data/one: t10k-images-idx3-ubyte is missing");
 }
 
 /* The largest training label counts the classes of both splits. */

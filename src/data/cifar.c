@@ -116,7 +116,10 @@ static ek_status count_records(reading *r, ek_split split)
         ek_stream *stream;
         int64_t records;
         EK_TRY(ek_path_join(path, r->where, batch->name, ""));
-        EK_TRY(open_batch(r, path, &stream, &records));
+        const ek_status status = open_batch(r, path, &stream, &records);
+        if (status == EK_ERR_NOT_FOUND)
+            return ek_fail(EK_ERR_FORMAT, "%s is missing; others of its set are there", path);
+        EK_TRY(status);
         ek_stream_close(stream);
         r->images->n += records;
     }

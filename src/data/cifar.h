@@ -12,8 +12,8 @@ bool ek_cifar_find(ek_path where, const char *folder, const ek_known_set *set, e
 
 /* Reads a split's files from where ek_cifar_find found them. *exact: every file is the known one, by its digest; true
  * in builds without digests when the numbers of records are the known ones. images and labels have their digests, and
- * no data after a failure. EK_ERR_NOT_FOUND for a missing file, EK_ERR_FORMAT for one that is no sequence of records or
- * holds a label beyond the classes; others as ek_stream_open. */
+ * no data after a failure. EK_ERR_FORMAT for a missing file, and for one that is no sequence of records or holds a
+ * label beyond the classes; others as ek_stream_open. */
 ek_status ek_cifar_read(const ek_known_set *set, const char *where, ek_split split, bool coarse, ek_idx *images,
                         ek_idx *labels, bool *exact);
 

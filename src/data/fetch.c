@@ -254,7 +254,13 @@ static ek_status fetch_archive(job *j)
                 return status;
             done = !status;
         }
-    return done ? EK_OK : try_mirrors(j);
+    if (done)
+        return EK_OK;
+    /* All of it may be there from a fetch that could not unpack it. */
+    const ek_status part = check_archive(j, j->part);
+    if (part && part != EK_ERR_NOT_FOUND && part != EK_ERR_DIGEST)
+        return part;
+    return part ? try_mirrors(j) : install_archive(j);
 }
 
 /* ---- The folder --------------------------------------------------------------------------------------------- */

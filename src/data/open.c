@@ -31,7 +31,7 @@ static ek_status find_files(request *r)
 {
     for (int kind = EK_IDX_IMAGES; kind <= EK_IDX_LABELS; kind++)
         if (!ek_places_file(r->file[kind], r->folder, r->split, (ek_idx_kind)kind))
-            return ek_fail(EK_ERR_NOT_FOUND, "%s: %s is missing, plain or with .gz; its partner is there", r->folder,
+            return ek_fail(EK_ERR_FORMAT, "%s: %s is missing, plain or with .gz; its partner is there", r->folder,
                            ek_known_file_name(r->split, (ek_idx_kind)kind));
     return EK_OK;
 }

@@ -126,7 +126,7 @@ static ek_status name_partner(ek_path labels, const char *folder, const search *
     EK_TRY(ek_path_join(labels, folder, name, ".gz"));
     if (stat(labels, &info) == 0)
         return EK_OK;
-    return ek_fail(EK_ERR_NOT_FOUND, "%s: %s is missing, plain or with .gz; its partner %s is there", folder, name,
+    return ek_fail(EK_ERR_FORMAT, "%s: %s is missing, plain or with .gz; its partner %s is there", folder, name,
                    s->name);
 }
 

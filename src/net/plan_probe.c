@@ -4,8 +4,8 @@
 
 #include <math.h>
 
-/* Values in which an activation is flat: its slope is a tenth of its steepest at most. A sigmoid's is y(1 - y), a tanh's
- * 1 - y^2, a relu's 0 below 0. */
+/* Values in which an activation is flat: its slope is a tenth of its steepest at most. A sigmoid's is y(1 - y), a
+ * tanh's 1 - y^2, a relu's 0 below 0. */
 static void set_flat(ek_probe_point *p, ek_layer_kind kind)
 {
     p->low = -INFINITY;

@@ -51,6 +51,20 @@ printf 'input 1 14 14\nconv2d 3 kernel=5\nbatchnorm\nsigmoid\nflatten\nlinear 10
 passes "a net for small images" "^saved" "$EVENKEEL" train --data tiny --net small.net --epochs 1 --resize 14 -o small
 passes "notes them" "^data.resize +14$" notes small
 passes "evaluated at the size it was trained at" "accuracy" "$EVENKEEL" eval small --data tiny
+for note in data.resize:1x data.colour:x; do
+    python3 - ${note%:*} ${note#*:} <<'END'
+import json, sys
+data = open("small", "rb").read()
+end = 8 + int.from_bytes(data[:8], "little")
+header = json.loads(data[8:end])
+header["__metadata__"]["evenkeel.note." + sys.argv[1]] = sys.argv[2]
+header = json.dumps(header).encode()
+header += b" " * (-len(header) % 64)
+open("wrong", "wb").write(len(header).to_bytes(8, "little") + header + data[end:])
+END
+    fails "not by a note that is wrong, $note" 1 "^evenkeel eval: wrong: its note ${note%:*} is '${note#*:}', neither" \
+        "$EVENKEEL" eval wrong --data tiny
+done
 fails "not at another" 1 "images are 1x28x28, the net's input is 1x14x14" "$EVENKEEL" eval small --data tiny --resize 28
 for wrong in 0 x 14x 14x0 65537 -1 1x2x3; do
     fails "--resize $wrong" 2 "^evenkeel data info: --resize: '.*' is neither N nor HxW" \
@@ -107,9 +121,12 @@ print(d[8 + int.from_bytes(d[:8], "little"):].hex())' "$1"; }
     rm photos/train/two/broken.png
     passes "training images alone" "^test +none$" "$EVENKEEL" data info photos --resize 12
 fi
+mkdir half && cp tiny/* half && rm half/t10k-labels*
+fails "half a test set" 1 "^evenkeel data info: half: t10k-labels-idx1-ubyte is missing" "$EVENKEEL" data info half
 rm tiny/t10k*
+passes "no test set" "^test +none$" "$EVENKEEL" data info tiny
 passes "no test images are needed then" "150 images, 50 for validation" train --val-split 0.25
-fails "but without" 1 "t10k" train
+fails "but without" 1 "t10k.*; or add --val-split 0.1" train
 for wrong in 0 1 -1 x; do
     fails "--val-split $wrong" 2 "^evenkeel train: --val-split" train --val-split "$wrong"
 done
