@@ -90,8 +90,9 @@ bool cli_flush(void);
 /* Writes all of it to the descriptor, or returns the errno that stood in the way; 0 otherwise. */
 int cli_write_whole(int fd, const char *text, size_t size);
 
-/* Puts a file with this content at `path`: a temporary one beside it takes its place, so that there is the old one or
- * the new one; devices and pipes are written to. The errno that stood in the way, 0 for none. */
+/* Puts a file with this content at `path`: a temporary one beside it, synced, takes its place, so that there is the old
+ * one or the new one; its permissions stay, and so do links; devices and pipes are written to. The errno that stood in
+ * the way, 0 for none. */
 int cli_write_file(const char *path, const char *data, size_t size);
 
 /* Ends a command: all output written, or a message and CLI_FAILED; `status` otherwise. */

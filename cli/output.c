@@ -266,18 +266,35 @@ int cli_write_whole(int fd, const char *text, size_t size)
     return 0;
 }
 
-/* Writes it all to the descriptor, a new file's or not, and closes it; the errno that stood in the way. */
-static int write_and_close(int fd, bool new_file, const char *data, size_t size)
+/* What a file has to have before its name: the usual permissions, or those of the one it replaces. */
+static int finish_new(int fd, bool exists, mode_t mode)
+{
+    const mode_t mask = umask(0);
+    umask(mask);
+    return fchmod(fd, exists ? mode & 0777 : 0666 & ~mask) || fsync(fd) ? errno : 0;
+}
+
+/* Makes the new name last; a folder that cannot be synced is no failure, since the file has its name by then. */
+static void sync_folder(char *target)
+{
+    char *slash = strrchr(target, '/');
+    if (slash)
+        slash[slash == target] = 0;
+    const int fd = open(slash ? target : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    fsync(fd);
+    close(fd);
+}
+
+/* Writes it all to the descriptor and closes it; the errno that stood in the way. */
+static int write_and_close(int fd, const struct stat *new_file, bool exists, const char *data, size_t size)
 {
     if (fd < 0)
         return errno;
     int error = cli_write_whole(fd, data, size);
-    if (new_file) {
-        const mode_t mask = umask(0);
-        umask(mask);
-        if (!error && (fchmod(fd, 0666 & ~mask) || fsync(fd)))
-            error = errno;
-    }
+    if (new_file && !error)
+        error = finish_new(fd, exists, new_file->st_mode);
     if (close(fd) && !error)
         error = errno;
     return error;
@@ -291,18 +308,20 @@ int cli_write_file(const char *path, const char *data, size_t size)
     if (strlen(path) >= sizeof target)
         return ENAMETOOLONG;
     if (exists && !S_ISREG(info.st_mode))
-        return write_and_close(open(path, O_WRONLY | O_CLOEXEC), false, data, size);
+        return write_and_close(open(path, O_WRONLY | O_CLOEXEC), NULL, true, data, size);
     strcpy(target, path);
-    if (exists && !realpath(path, target)) /* what a link points to is replaced, not the link */
+    if (exists && (access(path, W_OK) || !realpath(path, target))) /* what a link points to is replaced */
         return errno;
     snprintf(name, sizeof name, "%s.tmp-XXXXXX", target);
     cli_signals_hold();
     const int fd = mkstemp(name);
-    int error = write_and_close(fd, true, data, size);
+    int error = write_and_close(fd, &info, exists, data, size);
     if (!error && rename(name, target))
         error = errno;
     if (fd >= 0 && error)
         unlink(name);
+    if (!error)
+        sync_folder(target);
     cli_signals_release();
     return error;
 }

@@ -55,6 +55,10 @@ long=$(printf 'ä%.0s' $(seq 300))
 passes "names and a title of which parts are no text" "" \
     "$EVENKEEL" plot a.jsonl a.jsonl -o bytes.svg --labels "x$long,$byte" --title "$long$long$(printf '\357\277\276')"
 report "are drawn" "$($look svg bytes.svg 2 4,4 2>&1)"
+cp a.svg real.svg && chmod 600 real.svg && ln -s real.svg link.svg
+passes "through a symbolic link" "" "$EVENKEEL" plot b.jsonl -o link.svg
+same "the file is another, its permissions and the link stay" "yes 600 real.svg" \
+    "$(cmp -s a.svg real.svg || echo yes) $(stat -c %a real.svg) $(readlink link.svg)"
 fails "a picture in no folder" 1 "^evenkeel plot: gone/p.png: cannot be written: No such file" \
     "$EVENKEEL" plot a.jsonl -o gone/p.png
 mkdir folder.png
