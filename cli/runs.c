@@ -59,7 +59,7 @@ static bool add_epoch(cli_run *run, cli_span record)
     static const char *const keys[RUN_CURVES] = {"train_loss", "val_loss", "val_accuracy"};
     const double epoch = number_of(record, "epoch");
     const int before = run->epochs ? run->epoch[run->epochs - 1].epoch : 0;
-    if (!(epoch > before && epoch <= EPOCHS_MAX))
+    if (!(epoch >= before + 1 && epoch <= EPOCHS_MAX))
         return true;
     cli_epoch *room = grown(run->epoch, run->epochs, &run->room, sizeof *room);
     if (!room)
