@@ -785,6 +785,40 @@ EK_API ek_status ek_evaluate(ek_net *net, const ek_dataset *dataset, const ek_ev
  * they make its statistics infinite or NaN. */
 EK_API ek_status ek_predict(ek_net *net, int64_t n, const float *x, int threads, float *logits);
 
+/* What ek_calibrate did. */
+typedef struct ek_calibrate_report {
+    int64_t samples, total; /* measured, of so many in the data set */
+    int layers;             /* batch norms whose moving statistics are new */
+    int passes;             /* over the samples */
+    int64_t memory;         /* bytes of the pass that took most, beside images */
+} ek_calibrate_report;
+
+typedef struct ek_calibrate_options {
+    int64_t samples; /* of the data set, chosen at random; default: all. Taken in the data set's order */
+    uint64_t seed;   /* of the choice; default 0 */
+    int threads;     /* default ek_cpu_count() */
+    /* Bytes that a pass may take, beside the images in memory. Default 1 GiB, or a quarter of the machine's where that
+     * is less. Where the values that all samples have between the batch norms fit, one pass measures them all; where
+     * they do not, there are more passes, each of which runs the layers before its own once more (the first of them
+     * takes what it needs even if it is more). Images that stream are decoded once where they fit half of it. */
+    int64_t memory;
+    ek_calibrate_report *report; /* the caller's, filled in on success; default NULL */
+} ek_calibrate_options;
+
+/* Replaces the moving statistics of the net's batch norms by the exact ones of a data set, after training: moving
+ * averages follow weights that were still moving, and of the last few batches (d2l section 8.5; Wu and Johnson 2021,
+ * arXiv:2105.07576, section 3, "precise BN"). Layer after layer: a norm's input is computed as in prediction, without
+ * dropout, with the exact statistics of the norms before it; its mean and variance are over all samples and
+ * locations, the variance times M/(M-1) where the layer's moving_variance says so. So prediction on these samples
+ * finds, at every norm, just the statistics that it normalises with.
+ * A norm with hold_moving is left as it is. One without tracking normalises with the statistics of all the samples
+ * meanwhile. num_batches_tracked and parameters stay. The note "statistics" tells of it: "exact, 2048 of 60000 samples
+ * of sha256:..."; training removes it. A net without a norm to replace is left alone.
+ * The same bits for any number of threads and any memory (unless images stream and sixteen of them do not fit). After a
+ * failure the net is as it was: EK_ERR_SHAPE as ek_fit and for one value per channel; EK_ERR_NUMERIC names layer and
+ * channel of statistics that are not finite. */
+EK_API ek_status ek_calibrate(ek_net *net, const ek_dataset *dataset, const ek_calibrate_options *options);
+
 /* What a channel of a layer's output holds over the samples of a data set. */
 typedef struct ek_channel_stats {
     double mean, std; /* population's; NaN where a value is not finite */

@@ -253,6 +253,26 @@ static void trains_to_the_same_bits(void **state)
 
 /* ---- Files that change --------------------------------------------------------------------------------------- */
 
+/* Exact statistics, where all images fit into half of the memory and where they are decoded in each pass; in batches of
+ * sixteens. */
+static void measures_the_same_bits(void **state)
+{
+    (void)state;
+    make_photos("train", 41);
+    for (int way = 0; way < 3; way++) {
+        ek_dataset *data = open_as(EK_SPLIT_TRAIN, way ? EK_STREAM_YES : EK_STREAM_NO, 8 * 20 * SIZE);
+        ek_net *net = small_net();
+        if (ek_calibrate(net, data, &(ek_calibrate_options){.threads = way + 1, .memory = way > 1 ? 1 : 0}))
+            fail_msg("%s", ek_error());
+        assert_non_null(ek_net_note(net, "statistics"));
+        assert_int_equal(ek_net_set_note(net, "statistics", NULL), EK_OK); /* with the data's digest */
+        if (way == 0)
+            assert_int_equal(ek_net_save(net, "model"), EK_OK);
+        check_model(net, way ? "other" : "model");
+        ek_dataset_free(data);
+    }
+}
+
 static void names_files_that_fail(void **state)
 {
     (void)state;
@@ -436,6 +456,7 @@ int main(void)
         TEST(decides_by_the_limit),
         TEST(feeds_every_order),
         TEST(trains_to_the_same_bits),
+        TEST(measures_the_same_bits),
         TEST(names_files_that_fail),
         TEST(names_the_first_that_fails),
         TEST(skips_what_is_broken_at_opening),

@@ -134,7 +134,8 @@ static void add_statistics(ek_plan *plan, const ek_stage *s)
 {
     if (plan->again)
         return;
-    const bool batch = s->norm && ek_plan_uses_batch(plan, &plan->net->layers[s->layer]);
+    const bool batch = s->norm && (plan->request->exact ? s->norm->measures
+                                                        : ek_plan_uses_batch(plan, &plan->net->layers[s->layer]));
     if (batch) {
         ek_step *step = ek_plan_add(plan, EK_STEP_STATS, EK_PER_BLOCK, s->layer);
         step->x = ek_plan_buffer(plan, plan->stages[s->x].y);
@@ -276,6 +277,9 @@ void ek_plan_forward(ek_plan *plan, ek_stage *s)
     case EK_STAGE_JOIN:
         add_join(plan, s);
         break;
+    case EK_STAGE_MEASURE:
+        add_statistics(plan, s);
+        break;
     case EK_STAGE_CONCAT:
         add_concat(plan, s);
         for (int i = 0; i < s->sources; i++)
@@ -359,7 +363,8 @@ static ek_status add_steps(ek_plan *plan)
         if (plan->request->probe && i > 0)
             ek_plan_probe(plan, &plan->stages[i]);
     }
-    add_end(plan);
+    if (!plan->request->exact)
+        add_end(plan);
     if (training(plan)) {
         EK_TRY(ek_plan_backward(plan));
         EK_TRY(ek_plan_update(plan));
@@ -414,7 +419,8 @@ static ek_status fill_program(ek_plan *plan)
     ek_program *p = plan->program;
     for (int i = 0; i < p->norm_count; i++)
         if (!plan->request->dry)
-            EK_TRY(ek_batchnorm_alloc(&p->norms[i], blocks_of(plan)));
+            EK_TRY(ek_batchnorm_alloc(&p->norms[i],
+                                      plan->request->exact && !p->norms[i].measures ? 0 : blocks_of(plan)));
     EK_TRY(add_steps(plan));
     EK_TRY(ek_plan_lay_out(plan));
     for (int i = 0; i < p->point_count; i++)

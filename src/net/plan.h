@@ -8,7 +8,8 @@
  *   plan_update.c    the optimiser's steps
  *   plan_memory.c    where each value lives, and for how long
  *   plan_fold.c      batch norms folded into weights, for prediction
- *   plan_probe.c     every layer's output measured */
+ *   plan_probe.c     every layer's output measured
+ *   plan_exact.c     what batch norms read measured, layer after layer */
 #ifndef EK_NET_PLAN_H
 #define EK_NET_PLAN_H
 
@@ -30,6 +31,8 @@ typedef struct ek_plan_request {
     int threads;         /* of the backend: how many regions by_thread and scratch need */
     bool dry;            /* steps and sizes alone, to look at: there is no arena */
     bool probe;          /* prediction: no layer is taken into another, and each one's output is measured */
+    bool exact;          /* prediction: a program that measures batch norms of the levels first_level..end_level-1 */
+    int first_level, end_level;
     /* Training: */
     int micro_batch; /* samples that are at hand at the same time, whose values need not be kept; 0: all are kept */
     size_t segment_size; /* then: a sample's values from which on a segment may end; 0: what takes the least memory */
@@ -42,7 +45,14 @@ typedef struct ek_plan_request {
 
 /* The program. It reads and, in training, changes the net's tensors in place, so the net must outlive it. Prediction
  * folds every batch norm that follows a convolution or linear layer into its weights as they are now
- * (ek_plan_refresh folds again). A batch norm without tracked statistics normalises with the batch's in either mode. */
+ * (ek_plan_refresh folds again). A batch norm without tracked statistics normalises with the batch's in either mode.
+ *
+ * The program of a request with `exact`. A batch norm's level is the number of batch norms that its input went through,
+ * at most, of those that are measured: all but frozen ones (hold_moving). Norms of the levels asked for take the
+ * statistics of all that the program has run on since ek_batchnorm_restart, and normalise with them; those of lower
+ * levels normalise with their moving statistics, those of higher ones are not in it, nor is what else no measured norm
+ * needs. With more than one level it is for a single batch. program->norms are the caller's to point at moving
+ * statistics, for norms without tracking too, before it runs; program->levels says how many levels the net has. */
 ek_status ek_plan_new(ek_program **program, ek_net *net, const ek_plan_request *request);
 
 /* After the net's tensors have changed: brings a prediction program's folded weights and channels up to date. Then
@@ -61,6 +71,7 @@ typedef enum ek_stage_kind {
     EK_STAGE_JOIN, /* a residual's sum, with the norm before and the activation behind it */
     EK_STAGE_DROPOUT,
     EK_STAGE_CONCAT,
+    EK_STAGE_MEASURE, /* a norm whose statistics alone are wanted */
 } ek_stage_kind;
 
 /* Where a value lives: part of a room. */
@@ -83,6 +94,8 @@ typedef struct ek_stage {
     bool linear;          /* MAP of features: its weight gradient is taken over the whole batch at once */
     bool wanted;          /* training: the gradient of y is needed */
     bool grad_bias;       /* MAP: the bias has a gradient (it has none, exactly, before a batch's batch norm) */
+    int level;            /* plan_exact.c: batch norms on the way to y */
+    bool needed;          /* likewise: a measured norm reads y, or what comes of it */
     bool keep;            /* UNIT: the activation is read by backward, which goes by it */
     int64_t in, out;      /* values of a sample */
     int consumers;        /* stages that read y, the loss counted */
@@ -142,6 +155,7 @@ void ek_plan_forward(ek_plan *plan, ek_stage *stage); /* its steps, with memory 
 /* Before the backward of the segment of stage i: what it reads of values that were not kept, weights packed for it. */
 void ek_plan_again(ek_plan *plan, int i);
 void ek_plan_probe(ek_plan *plan, const ek_stage *stage);
+void ek_plan_exact(ek_plan *plan); /* drops the stages that are not needed */
 ek_status ek_plan_backward(ek_plan *plan);
 ek_status ek_plan_update(ek_plan *plan); /* the last steps: clipping, commit, optimiser; with its state */
 

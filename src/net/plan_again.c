@@ -92,6 +92,7 @@ static bool backward_reads_x(const ek_stage *s)
     case EK_STAGE_INPUT:
     case EK_STAGE_DROPOUT:
     case EK_STAGE_CONCAT:
+    case EK_STAGE_MEASURE:
         break;
     }
     return false;

@@ -407,6 +407,7 @@ static void add_backward(ek_plan *plan, ek_stage *s)
         break;
     case EK_STAGE_NONE:
     case EK_STAGE_INPUT:
+    case EK_STAGE_MEASURE:
         break;
     }
 }

@@ -99,7 +99,7 @@ static void add_batchnorm(ek_plan *plan, int layer)
 {
     const ek_layer *l = &plan->net->layers[layer];
     ek_stage *s = only_source(plan, l);
-    const bool folds = plan->request->mode == EK_PREDICTION && l->o.batchnorm.tracking;
+    const bool folds = plan->request->mode == EK_PREDICTION && l->o.batchnorm.tracking && !plan->request->exact;
     int from = l->from; /* the layer whose channels these are: no flatten may be between */
     while (from >= 0 && plan->net->layers[from].kind == EK_LAYER_DROPOUT &&
            is_nothing(plan, &plan->net->layers[from]))
@@ -349,7 +349,8 @@ static void count_consumers(ek_plan *plan)
         if (s->r >= 0)
             plan->stages[s->r].consumers++;
     }
-    plan->stages[stage_of_end(plan, plan->net->tail)].consumers++; /* the loss */
+    if (!plan->request->exact)
+        plan->stages[stage_of_end(plan, plan->net->tail)].consumers++; /* the loss */
 }
 
 void ek_plan_gather(ek_plan *plan)
@@ -363,6 +364,8 @@ void ek_plan_gather(ek_plan *plan)
                                                    .y = {-1, 0}};
     count_readers(plan);
     add_layers(plan, 0, plan->net->layer_count);
+    if (plan->request->exact)
+        ek_plan_exact(plan);
     count_consumers(plan);
     place_in_concats(plan);
 }

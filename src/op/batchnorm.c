@@ -15,13 +15,14 @@ ek_status ek_batchnorm_alloc(ek_batchnorm *b, int64_t blocks)
     b->block_sums = ek_calloc(all, sizeof *b->block_sums);
     b->mean = ek_calloc(c, sizeof *b->mean);
     b->variance = ek_calloc(c, sizeof *b->variance);
+    b->deviations = ek_calloc(c, sizeof *b->deviations);
     b->rstd = ek_calloc(c, sizeof *b->rstd);
     b->channels = ek_calloc(c, sizeof *b->channels);
     b->gradients = ek_calloc(c, sizeof *b->gradients);
     b->staged_mean = ek_calloc(c, sizeof *b->staged_mean);
     b->staged_var = ek_calloc(c, sizeof *b->staged_var);
-    if (b->block_mean && b->block_deviations && b->block_sums && b->mean && b->variance && b->rstd && b->channels &&
-        b->gradients && b->staged_mean && b->staged_var)
+    if (b->block_mean && b->block_deviations && b->block_sums && b->mean && b->variance && b->deviations && b->rstd &&
+        b->channels && b->gradients && b->staged_mean && b->staged_var)
         return EK_OK;
     return EK_ERR_MEMORY;
 }
@@ -33,6 +34,7 @@ void ek_batchnorm_free(ek_batchnorm *b)
     ek_free(b->block_sums);
     ek_free(b->mean);
     ek_free(b->variance);
+    ek_free(b->deviations);
     ek_free(b->rstd);
     ek_free(b->channels);
     ek_free(b->gradients);
@@ -61,10 +63,11 @@ static void set_channel(ek_batchnorm *b, int c, double mean, double variance)
     b->gradients[c].shift = (float)((double)shift + mean * gamma * rstd);
 }
 
-/* The batch's mean and variance of channel c: the blocks' joined in order by Chan, Golub and LeVeque's update. */
+/* Mean and variance of channel c: the batch's blocks joined to what is `counted`, in order, by Chan, Golub and
+ * LeVeque's update. */
 static void merge_blocks(ek_batchnorm *b, int c, int64_t samples)
 {
-    double count = 0, mean = 0, deviations = 0;
+    double count = b->counted, mean = count > 0 ? b->mean[c] : 0, deviations = count > 0 ? b->deviations[c] : 0;
     for (int64_t block = 0; block * EK_LANES < samples; block++) {
         const int64_t rest = samples - block * EK_LANES;
         const double n = (double)(rest < EK_LANES ? rest : EK_LANES) * (double)b->plane;
@@ -74,6 +77,7 @@ static void merge_blocks(ek_batchnorm *b, int c, int64_t samples)
         count += n;
     }
     b->mean[c] = mean;
+    b->deviations[c] = deviations;
     b->variance[c] = deviations < 0 ? 0 : deviations / count; /* below 0 only by rounding; NaN stays */
 }
 
@@ -83,9 +87,34 @@ static bool fits_float(double mean, double variance)
     return isfinite((float)mean) && isfinite((float)(2 * variance));
 }
 
+void ek_batchnorm_restart(ek_batchnorm *b)
+{
+    b->counted = 0;
+}
+
+/* What prediction will normalise with, in float as it will find it. */
+static int measure(ek_batchnorm *b, int64_t samples)
+{
+    int bad = -1;
+    const double count = b->counted + (double)samples * (double)b->plane;
+    const double correction = b->population ? 1 : count / (count - 1);
+    for (int c = 0; c < b->c; c++) {
+        merge_blocks(b, c, samples);
+        if (bad < 0 && !fits_float(b->mean[c], b->variance[c]))
+            bad = c;
+        b->moving_mean[c] = (float)b->mean[c];
+        b->moving_var[c] = (float)(correction * b->variance[c]);
+    }
+    b->counted = count;
+    ek_batchnorm_predict(b);
+    return bad;
+}
+
 int ek_batchnorm_forward(ek_batchnorm *b, int64_t samples)
 {
     int bad = -1;
+    if (b->measures)
+        return measure(b, samples);
     if (b->use_moving)
         ek_batchnorm_predict(b);
     if (b->use_moving && b->hold_moving)

@@ -27,6 +27,7 @@ typedef struct ek_batchnorm {
     ek_normalize normalize;
     bool use_moving;  /* the moving statistics normalise */
     bool hold_moving; /* nothing is committed */
+    bool measures;    /* moving_mean and moving_var become those of all batches so far, and normalise */
     /* The net's tensors; gamma NULL where it is 1, beta where it is 0, the moving ones without tracking. */
     const float *gamma, *beta;
     float *moving_mean, *moving_var;
@@ -38,6 +39,8 @@ typedef struct ek_batchnorm {
     ek_norm_sums *block_sums;
     /* The batch's: [c]. */
     double *mean, *variance, *rstd; /* mean and variance of the batch; rstd of what normalises */
+    double *deviations;             /* sum of (x - mean)^2, over the batch */
+    double counted;                 /* values of a channel in mean and deviations */
     ek_norm_channel *channels;
     ek_norm_gradient *gradients;
     /* Moving statistics that are to come. */
@@ -52,6 +55,10 @@ void ek_batchnorm_free(ek_batchnorm *b);
 /* After the blocks' statistics of a batch of `samples`. The index of the first channel whose statistics are not
  * finite, or -1. */
 int ek_batchnorm_forward(ek_batchnorm *b, int64_t samples);
+
+/* A norm that measures forgets what it has counted. With it, ek_batchnorm_forward goes on where the batch before ended,
+ * block after block, so that where batches are cut, in blocks, makes no difference to the last bit. */
+void ek_batchnorm_restart(ek_batchnorm *b);
 
 /* Channels from the moving statistics, for prediction. */
 void ek_batchnorm_predict(ek_batchnorm *b);

@@ -178,6 +178,7 @@ typedef struct ek_program {
     int span_count;
     ek_batchnorm *norms;
     int norm_count;
+    int levels;             /* of batch norms that are measured (net/plan.h, `exact`) */
     ek_probe_point *points; /* PROBE, in the order of the steps */
     int point_count;
     const char **paths; /* of the net's layers, by ek_step.layer, for messages; the net's */

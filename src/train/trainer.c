@@ -182,6 +182,7 @@ ek_status ek_trainer_open(ek_trainer *t, const ek_dataset *val)
     if (val)
         EK_TRY(ek_evaluator_new(&t->evaluator, t->net, val, t->backend, 0, false));
     EK_TRY(ek_net_set_note(t->net, "data.digest", *info.digest ? info.digest : NULL));
+    EK_TRY(ek_net_set_note(t->net, "statistics", NULL));
     if (!t->o.no_shuffle && !(t->order = ek_calloc((size_t)t->count, sizeof *t->order)))
         return EK_ERR_MEMORY;
     return open_keeping(t, val);
