@@ -43,7 +43,7 @@ bench: ## the speed tables, PyTorch's beside ours where it is installed: quiet m
 
 asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@tools/setup test
-	@$(call build,build/asan,-DEVENKEEL_TESTS=ON "-DEVENKEEL_SANITIZE=address;undefined")
+	@$(call build,build/asan,-DEVENKEEL_TESTS=ON "-DEVENKEEL_SANITIZE=address;undefined" "-DEVENKEEL_KERNELS=avx2;neon")
 	@EVENKEEL_TEST_QUICK=1 tests/run --build build/asan
 
 # Where threads meet. The rest starts none, or runs the same trainings again, slowly.
@@ -52,12 +52,12 @@ THREADED = test_base test_help test_gradients test_train test_optimizer test_inp
 
 tsan: ## the tests that start threads under ThreadSanitizer
 	@tools/setup test
-	@$(call build,build/tsan,-DEVENKEEL_TESTS=ON -DEVENKEEL_SANITIZE=thread)
+	@$(call build,build/tsan,-DEVENKEEL_TESTS=ON -DEVENKEEL_SANITIZE=thread "-DEVENKEEL_KERNELS=avx2;neon")
 	@EVENKEEL_TEST_QUICK=1 tests/run --build build/tsan $(THREADED)
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (10) from its corpus
 	@tools/setup ci
-	@$(call build,build/fuzz,-DCMAKE_C_COMPILER=clang -DEVENKEEL_FUZZ=ON "-DEVENKEEL_SANITIZE=address;undefined")
+	@$(call build,build/fuzz,-DCMAKE_C_COMPILER=clang -DEVENKEEL_FUZZ=ON "-DEVENKEEL_SANITIZE=address;undefined" -DEVENKEEL_KERNELS=)
 	@tools/fuzz build/fuzz $(FUZZ_SECONDS)
 
 headers: ## compile each public header alone, as C11 and as C++17

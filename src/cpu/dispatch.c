@@ -16,24 +16,22 @@ static char refusal[256];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 typedef void fill_function(ek_kernels *table);
-extern fill_function ek_fill_kernels_baseline;
-#if defined(__x86_64__)
-extern fill_function ek_fill_kernels_avx512, ek_fill_kernels_avx2;
-#elif defined(__aarch64__)
-extern fill_function ek_fill_kernels_neon;
-#endif
+extern fill_function ek_fill_kernels_baseline, ek_fill_kernels_avx512, ek_fill_kernels_avx2, ek_fill_kernels_neon;
 
-/* What the processor has and the operating system saves (the compiler's run time checks XGETBV). */
+/* What the processor has and the operating system saves (the compiler's run time checks XGETBV), of the sets that this
+ * library was built with: the build defines EK_KERNELS_... */
 static void find_available(void)
 {
-#if defined(__x86_64__)
-    __builtin_cpu_init();
+#if EK_KERNELS_AVX512
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
         ek_fill_kernels_avx512(&available[available_count++]);
+#endif
+#if EK_KERNELS_AVX2
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         ek_fill_kernels_avx2(&available[available_count++]);
-#elif defined(__aarch64__)
+#endif
+#if EK_KERNELS_NEON
     ek_fill_kernels_neon(&available[available_count++]);
 #endif
     ek_fill_kernels_baseline(&available[available_count++]);
@@ -55,7 +53,7 @@ static void choose(void)
             strcat(names, ", ");
         strcat(names, available[i].name);
     }
-    snprintf(refusal, sizeof refusal, "EVENKEEL_CPU=%.40s: this processor offers %s", wanted, names);
+    snprintf(refusal, sizeof refusal, "EVENKEEL_CPU=%.40s: this build and processor offer %s", wanted, names);
 }
 
 const ek_kernels *ek_kernels_get(void)
