@@ -276,6 +276,7 @@ static void test_refusals(void **state)
         {{.weight_decay = -1}, "weight decay -1"},
         {{.weight_decay = NAN}, "weight decay nan"},
         {{.weight_decay = 100}, "below 2"},
+        {{.decay = EK_DECAY_ALL}, "needs a weight decay"},
         {{.clip_norm = -1}, "clip_norm -1"},
         {{.clip_norm = INFINITY}, "clip_norm inf"},
         {{.label_smoothing = 1}, "smoothing 1 "},

@@ -40,6 +40,12 @@ static ek_status read_note(const char *key, const char *text, bool deviation, in
     return EK_OK;
 }
 
+/* Pixels go from 0 to 1. */
+static bool fits_pixels(float mean, float std)
+{
+    return isfinite((0 - mean) / std) && isfinite((1 - mean) / std);
+}
+
 static ek_status read_notes(ek_normal *normal, const char *mean, const char *std)
 {
     float *values = (float *)(normal + 1);
@@ -47,6 +53,10 @@ static ek_status read_notes(ek_normal *normal, const char *mean, const char *std
     EK_TRY(read_note(std_key, std, true, normal->c, values + normal->c));
     normal->mean = values;
     normal->std = values + normal->c;
+    for (int c = 0; c < normal->c; c++)
+        if (!fits_pixels(normal->mean[c], normal->std[c]))
+            return ek_fail(EK_ERR_FORMAT, "the net's notes %s and %s make pixels of channel %d infinite: (x - %g)/%g",
+                           mean_key, std_key, c, (double)normal->mean[c], (double)normal->std[c]);
     return EK_OK;
 }
 
@@ -103,6 +113,12 @@ static ek_status check_values(const ek_net *net, int channels, const float *mean
             return ek_fail(EK_ERR_ARGUMENT,
                            "normalisation of channel %d: mean %g and deviation %g; numbers are needed, the "
                            "deviation above 0",
+                           c, (double)mean[c], (double)std[c]);
+    for (int c = 0; c < channels; c++)
+        if (!fits_pixels(mean[c], std[c]))
+            return ek_fail(EK_ERR_ARGUMENT,
+                           "normalisation of channel %d: mean %g and deviation %g make pixels infinite; give those of "
+                           "pixels from 0 to 1",
                            c, (double)mean[c], (double)std[c]);
     return EK_OK;
 }

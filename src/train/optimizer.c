@@ -35,6 +35,8 @@ ek_status ek_optimizer_check(ek_fit_options *o)
         return ek_fail(EK_ERR_ARGUMENT, "ek_fit: momentum is SGD's; Adam's and AdamW's is beta1");
     if (!adam && (o->beta1 > 0 || o->beta2 > 0 || o->eps > 0))
         return ek_fail(EK_ERR_ARGUMENT, "ek_fit: betas and eps are Adam's and AdamW's; SGD has momentum");
+    if (o->decay == EK_DECAY_ALL && !(o->weight_decay > 0))
+        return ek_fail(EK_ERR_ARGUMENT, "ek_fit: decay of all parameters needs a weight decay above 0");
     if (o->nesterov && !(o->momentum > 0))
         return ek_fail(EK_ERR_ARGUMENT, "ek_fit: Nesterov's momentum needs a momentum above 0");
     o->lr = o->lr != 0 ? o->lr : adam ? 0.001f : 0.1f;

@@ -34,6 +34,7 @@ for wrong in 1 1/ /1 x/1 1/2/3 1,2/1 nan/1 1,/1,; do
     fails "--normalize $wrong" 2 "^evenkeel train: --normalize: '.*' is neither data, none" train --normalize "$wrong"
 done
 fails "--normalize by nothing" 2 "the deviation above 0" train --normalize 0/0
+fails "--normalize to infinity" 2 "mean 1e\+20 and deviation 1e-30 make pixels infinite" train --normalize 1e20/1e-30
 fails "--normalize of three channels" 2 "the net's input has 1" train --normalize 0,0,0/1,1,1
 
 passes "a share for validation" "200|150 images, 50 for validation" train --val-split 0.25 -o split

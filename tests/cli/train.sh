@@ -68,6 +68,7 @@ absent "no model of it" "none*"
 
 passes "weight decay is said, and where it applies" "; weight decay 0.0005 on weights alone; the model" \
     $train --epochs 1 --weight-decay 5e-4
+fails "of which there is none" 1 "decay of all parameters needs a weight decay" $train --epochs 1 --decay all
 passes "likewise on everything" "; weight decay 0.0005 on all parameters; the model" \
     $train --epochs 1 --weight-decay 5e-4 --decay all
 passes "a recipe" \
