@@ -133,10 +133,10 @@ static void write_histograms(cli_training *t, int64_t step)
     write_event(t, &event);
 }
 
-void cli_board_start(cli_training *t)
+void cli_board_start(cli_training *t, int64_t step)
 {
     if (t->board.fd >= 0)
-        write_histograms(t, 0);
+        write_histograms(t, step);
 }
 
 void cli_board_epoch(cli_training *t, const cli_point *p)

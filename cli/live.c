@@ -158,6 +158,8 @@ cli_live *cli_live_new(cli_drawing drawing, int epochs, int64_t samples)
 
 static void add(sums *s, const ek_fit_event *event)
 {
+    if (event->kind == EK_EVENT_SKIPPED)
+        return;
     s->loss += event->loss * event->batch_size;
     s->accuracy += event->accuracy * event->batch_size;
     s->samples += event->batch_size;
@@ -183,7 +185,7 @@ void cli_live_step(cli_live *l, const ek_fit_event *event)
     add(&l->recent, event);
     s->epoch = event->epoch;
     s->share = (double)event->step / (double)event->steps;
-    if (event->step * l->parts / event->steps > (event->step - 1) * l->parts / event->steps) {
+    if (event->step * l->parts / event->steps > (event->step - 1) * l->parts / event->steps && l->part.samples) {
         const double width = (double)l->part.samples / (double)l->samples;
         cli_series_add(&l->chart.train_loss, event->epoch - 1 + s->share - width / 2,
                        l->part.loss / (double)l->part.samples);

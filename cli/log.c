@@ -142,6 +142,9 @@ static void put_config(cli_json *j, const cli_settings *set)
     cli_json_text(j, "colour", set->images.colour);
     cli_json_truth(j, "coarse", set->images.coarse);
     cli_json_truth(j, "skip_broken", set->images.skip_broken);
+    cli_json_truth(j, "keep_best", set->keep_best);
+    cli_json_given_real(j, "patience", set->patience);
+    cli_json_whole(j, "max_skipped", set->max_skipped);
     cli_recipe_json(&set->recipe, j);
     cli_json_close(j);
 }
@@ -218,6 +221,42 @@ void cli_log_epoch(cli_training *t, const cli_point *p)
     end_record(&r, t);
 }
 
+/* Which layer, channel and sample: null where there is none in particular. */
+void cli_log_skipped(cli_training *t, const ek_fit_event *e)
+{
+    record r;
+    if (t->log.fd < 0)
+        return;
+    begin_record(&r, &t->log, "skipped");
+    if (r.json.to) {
+        cli_json_real(&r.json, "seconds", cli_now() - t->since);
+        cli_json_whole(&r.json, "epoch", e->epoch);
+        cli_json_whole(&r.json, "step", e->total_steps);
+        cli_json_whole(&r.json, "samples", e->batch_size);
+        cli_json_whole(&r.json, "in_row", e->skipped);
+        cli_json_given_text(&r.json, "layer", e->layer);
+        cli_json_real(&r.json, "channel", e->channel >= 0 ? (double)e->channel : NAN);
+        cli_json_real(&r.json, "sample", e->sample >= 0 ? (double)e->sample : NAN);
+        cli_json_text(&r.json, "message", e->message);
+    }
+    end_record(&r, t);
+}
+
+void cli_log_resume(cli_training *t, const ek_fit_event *e)
+{
+    record r;
+    if (t->log.fd < 0)
+        return;
+    begin_record(&r, &t->log, "resume");
+    if (r.json.to) {
+        cli_json_real(&r.json, "seconds", cli_now() - t->since);
+        cli_json_whole(&r.json, "epochs", e->epoch - 1);
+        cli_json_whole(&r.json, "step", e->total_steps);
+        cli_json_text(&r.json, "checkpoint", e->path);
+    }
+    end_record(&r, t);
+}
+
 void cli_log_end(cli_training *t, const char *reason, const char *message)
 {
     record r;
@@ -228,7 +267,8 @@ void cli_log_end(cli_training *t, const char *reason, const char *message)
         cli_json_real(&r.json, "seconds", cli_now() - t->since);
         cli_json_text(&r.json, "reason", reason);
         cli_json_text(&r.json, "message", message);
-        cli_json_whole(&r.json, "epochs", t->last.epoch);
+        cli_json_whole(&r.json, "epochs", t->epochs);
+        cli_json_real(&r.json, "best_epoch", t->set->keep_best && t->epochs ? (double)t->last.epoch : NAN);
         cli_json_text(&r.json, "model", strcmp(reason, "done") == 0 ? t->set->out : NULL);
     }
     end_record(&r, t);

@@ -161,6 +161,8 @@ static ek_status note_all(const cli_training *t)
         status = note(net, "data.val_split", "%g", set->val_split);
     if (!status && set->patience)
         status = note(net, "train.patience", "%d", set->patience);
+    if (!status && t->skipped)
+        status = note(net, "train.skipped", "%jd", (intmax_t)t->skipped);
     if (!status && set->keep_best)
         status = note(net, "train.best_epoch", "%d", last->epoch);
     status = status ? status : note(net, "train.loss", "%.9g", last->loss);
@@ -231,6 +233,7 @@ static void fill_checkpoints(cli_training *t, ek_fit_options *options)
     options->resume = set->resume != NULL;
     options->keep_best = set->keep_best;
     options->patience = set->patience;
+    options->max_skipped = set->max_skipped ? set->max_skipped : -1;
     snprintf(t->recipe, sizeof t->recipe, "init %s, resize %s, colour %s, coarse %s, val-split %.17g",
              t->given_weights ? "given weights" : set->init, set->images.resize ? set->images.resize : "none",
              set->images.colour ? set->images.colour : "none", set->images.coarse ? "yes" : "no", set->val_split);
@@ -290,6 +293,7 @@ int cli_train(const cli_command *self, int argc, char **argv)
                         .epochs = 10,
                         .batch_size = 128,
                         .threads = ek_cpu_count(),
+                        .max_skipped = 3,
                         .log_every = 50};
     const cli_option own[] = {
         {"--data", .value = "NAME|DIR", .text = &set.data, .help = "data set or folder (fashion-mnist)"},
@@ -329,6 +333,8 @@ int cli_train(const cli_command *self, int argc, char **argv)
          .help = "save the epoch of the best validation accuracy (the last epoch)"},
         {"--patience", .value = "N", .integer = &set.patience, .low = 1, .high = CLI_COUNT_MAX,
          .help = "stop after N epochs without a better validation accuracy (never)"},
+        {"--max-skipped", .value = "N", .integer = &set.max_skipped, .low = 0, .high = CLI_COUNT_MAX,
+         .help = "steps in a row that may be left out because they are not finite; one more ends it (3)"},
         {"--log", .value = "FILE", .text = &set.log, .help = "append a JSON object per event: docs/log.md"},
         {"--log-every", .value = "N", .integer = &set.log_every, .low = 0, .high = CLI_COUNT_MAX,
          .help = "steps from record to record, of --tensorboard too; 0: epochs alone (50)"},

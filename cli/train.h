@@ -22,6 +22,7 @@ typedef struct cli_settings {
     int log_every;                   /* steps from point to point in them; 0: epochs alone */
     const char *checkpoint, *resume; /* folders; at most one of them */
     int every, keep, patience;       /* 0: as the library has it */
+    int max_skipped;                 /* steps in a row that may be left out */
     bool keep_best;
     const char *chart;   /* as typed */
     cli_drawing drawing; /* and what that stands for */
@@ -63,6 +64,8 @@ typedef struct cli_training {
     bool output_failed;
     bool given_weights; /* it started from a file */
     ek_fit_event last;  /* epoch; with --keep-best the best one */
+    int epochs;         /* that are finished */
+    int64_t skipped;    /* steps that were left out in them */
     char *kept;         /* the last checkpoint that was written; NULL: none */
     char recipe[256];   /* what the model depends on beside the trainer's options */
 
@@ -110,13 +113,15 @@ int cli_log_open(cli_training *t);
 void cli_log_start(cli_training *t);
 void cli_log_step(cli_training *t, const cli_point *point);
 void cli_log_epoch(cli_training *t, const cli_point *point);
+void cli_log_skipped(cli_training *t, const ek_fit_event *event);
+void cli_log_resume(cli_training *t, const ek_fit_event *event);
 void cli_log_end(cli_training *t, const char *reason, const char *message);
 
 /* ---- Event files (board.c) ------------------------------------------------------------------------------------ */
 
 /* Likewise; an event file ends at the first write that fails. */
 int cli_board_open(cli_training *t);
-void cli_board_start(cli_training *t);
+void cli_board_start(cli_training *t, int64_t step); /* steps that the training has behind it */
 void cli_board_step(cli_training *t, const cli_point *point);
 void cli_board_epoch(cli_training *t, const cli_point *point);
 void cli_board_end(cli_training *t);

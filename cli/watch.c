@@ -22,7 +22,7 @@ static void show_step(cli_training *t, const ek_fit_event *event)
     char text[256];
     if (t->live)
         cli_live_step(t->live, event);
-    if (t->live || !cli_progress_due(&t->progress))
+    if (t->live || event->kind == EK_EVENT_SKIPPED || !cli_progress_due(&t->progress))
         return;
     const cli_status status = {.epoch = event->epoch,
                                .epochs = event->epochs,
@@ -71,7 +71,8 @@ static bool makes_point(const cli_training *t, const ek_fit_event *event, int64_
     return every > 0 && (step % every == 0 || event->step == event->steps);
 }
 
-static void take_step(cli_training *t, const ek_fit_event *event)
+/* The step's part in the sums: of one that was left out none. */
+static void add_step(cli_training *t, const ek_fit_event *event)
 {
     cli_point *open = &t->open;
     open->step++;
@@ -79,10 +80,18 @@ static void take_step(cli_training *t, const ek_fit_event *event)
         open->samples = 0;
         open->loss = open->accuracy = t->open_seconds = 0;
     }
+    if (event->kind == EK_EVENT_SKIPPED)
+        return;
     open->samples += event->batch_size;
     open->loss += event->loss * event->batch_size;
     open->accuracy += event->accuracy * event->batch_size;
-    if (!makes_point(t, event, open->step))
+}
+
+static void take_step(cli_training *t, const ek_fit_event *event)
+{
+    cli_point *open = &t->open;
+    add_step(t, event);
+    if (!makes_point(t, event, open->step) || open->samples == 0)
         return;
     const double samples = (double)open->samples, seconds = event->seconds - t->open_seconds;
     const cli_point point = {.event = event,
@@ -102,6 +111,8 @@ static void take_epoch(cli_training *t, const ek_fit_event *event)
 {
     if (!t->set->keep_best || event->best_epoch == event->epoch)
         t->last = *event;
+    t->epochs = event->epoch;
+    t->skipped += event->skipped;
     if (event->again) /* which the run before has written down */
         return;
     const cli_point point = {.event = event,
@@ -113,6 +124,14 @@ static void take_epoch(cli_training *t, const ek_fit_event *event)
                              .images_per_second = images_per_second(t, event)};
     cli_log_epoch(t, &point);
     cli_board_epoch(t, &point);
+}
+
+static void take_skipped(cli_training *t, const ek_fit_event *event)
+{
+    cli_log_skipped(t, event);
+    cli_watch_warn(t, "%s; the step is left out (%d in a row; %d may be)", event->message, event->skipped,
+                   t->set->max_skipped);
+    take_step(t, event);
 }
 
 /* ---- Checkpoints ----------------------------------------------------------------------------------------------- */
@@ -133,6 +152,8 @@ static void take_resume(cli_training *t, const ek_fit_event *event)
     t->kept = strdup(event->path);
     t->open = (cli_point){.step = event->total_steps};
     t->open_seconds = event->seconds;
+    cli_log_resume(t, event);
+    cli_board_start(t, event->total_steps);
     if (t->set->quiet)
         return;
     char line[64];
@@ -159,7 +180,8 @@ void cli_watch_begin(cli_training *t)
 {
     t->since = cli_now();
     cli_log_start(t);
-    cli_board_start(t);
+    if (!t->set->resume) /* else where the checkpoint is known */
+        cli_board_start(t, 0);
     if (!t->set->quiet)
         t->live = cli_live_new(t->set->drawing, t->set->epochs, t->train_info.count);
     if (!t->set->quiet && !t->live)
@@ -174,6 +196,10 @@ bool cli_watch_event(cli_training *t, const ek_fit_event *event)
     switch (event->kind) {
     case EK_EVENT_STEP:
         take_step(t, event);
+        show_step(t, event);
+        break;
+    case EK_EVENT_SKIPPED:
+        take_skipped(t, event);
         show_step(t, event);
         break;
     case EK_EVENT_EPOCH:

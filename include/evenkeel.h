@@ -625,8 +625,10 @@ typedef enum ek_fit_event_kind {
     EK_EVENT_BROKEN = 3, /* resume: the checkpoint at `path` cannot be used, `message` says why; the one before it is
                               * tried */
     EK_EVENT_RESUME =
-        4 /* resume: training goes on from the checkpoint at `path`, behind step `step` of `epoch`; then,
+        4, /* resume: training goes on from the checkpoint at `path`, behind step `step` of `epoch`; then,
                               * before the first step, EK_EVENT_EPOCH is told again for each finished epoch */
+    EK_EVENT_SKIPPED = 5 /* a step was not finite and is left out, in place of EK_EVENT_STEP: `message` says why, and
+                              * layer, channel and sample where that began */
 } ek_fit_event_kind;
 
 /* What the trainer tells its callback, which may read the net's tensors and save the net, and nothing else of it. */
@@ -645,9 +647,13 @@ typedef struct ek_fit_event {
     int best_epoch;      /* EPOCH: that of the best validation accuracy so far, the earliest of equal ones; 0: none */
     bool again;          /* EPOCH: finished in the run that is gone on with */
     int64_t total_steps; /* of the whole training so far */
-    ek_status status;    /* CHECKPOINT, BROKEN: EK_OK, or what went wrong */
+    ek_status status;    /* CHECKPOINT, BROKEN: EK_OK, or what went wrong; SKIPPED: EK_ERR_NUMERIC */
     const char *message; /* likewise, "" where nothing did; this and path live as long as the call */
     const char *path;    /* CHECKPOINT, BROKEN, RESUME: the checkpoint's file */
+    int skipped;         /* SKIPPED: steps left out in a row, this one too. EPOCH: those of the epoch, in all */
+    const char *layer;   /* SKIPPED: path of the layer, as ek_layer_info has it; "": none in particular */
+    int channel;         /* SKIPPED: of its output, or of a batch norm's input; -1: none in particular */
+    int64_t sample;      /* SKIPPED: number in the training data, the first where there are several; -1: none alone */
 } ek_fit_event;
 
 /* Random changes of training images, keyed by the trainer's seed, the epoch and the sample's number in its data set:
@@ -745,14 +751,22 @@ typedef struct ek_fit_options {
     bool keep_best;     /* at the end the net is that of the best validation accuracy, the earliest of equal ones */
     int patience; /* training ends after so many epochs in a row without a better validation accuracy; default: it
                          * does not */
+
+    /* A step whose loss, batch statistics or gradients are not finite (one micro-batch's are enough) is left out:
+     * values, moving statistics and the optimiser's state stay as they are, its samples count in no mean, an event
+     * tells it. The schedule goes on. So many in a row may be left out; the next one ends the training with
+     * EK_ERR_NUMERIC, and so does an epoch's last step when all of it would be left out. Default 3; -1: none. It may
+     * differ on resuming. */
+    int max_skipped;
 } ek_fit_options;
 
 /* Trains `net` on `train` by cross-entropy, d2l section 8.5.4. val may be NULL.
  * Before the first step: EK_ERR_ARGUMENT for settings that are out of range, contradict each other, or belong to
  * another optimiser or schedule; EK_ERR_SHAPE when images do not fit the net's input, classes exceed its outputs, or a
- * batch norm would see one value per channel in a batch (the last one counts). During training EK_ERR_NUMERIC names
- * the layer and channel whose batch statistics, or the loss, are not finite; parameters and moving statistics are then
- * those after the last good step. */
+ * batch norm would see one value per channel in a batch (the last one counts). During training EK_ERR_NUMERIC after
+ * more than max_skipped steps in a row, or a whole epoch of them: the message names what is not finite with layer and
+ * channel (batch statistics, the loss, a gradient), the sample, layer and channel with which that begins, and the last
+ * checkpoint. Parameters and moving statistics are then those after the last good step. */
 EK_API ek_status ek_fit(ek_net *net, const ek_dataset *train, const ek_dataset *val, const ek_fit_options *options);
 
 typedef struct ek_metrics {

@@ -146,6 +146,8 @@ static int listen(void *user, const ek_fit_event *event)
     case EK_EVENT_RESUME:
         l->resumed++;
         return 0;
+    case EK_EVENT_SKIPPED:
+        fail_msg("%s", event->message);
     }
     if (event->status)
         snprintf(l->message, sizeof l->message, "%s", event->message);

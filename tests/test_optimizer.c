@@ -432,6 +432,7 @@ static void test_not_finite(void **state)
         ek_fit_options o = recipes[i];
         o.epochs = 1;
         o.batch_size = 16;
+        o.max_skipped = -1;
         o.on_event = spoil;
         o.user = &l;
         assert_int_equal(ek_fit(l.net, data, NULL, &o), EK_ERR_NUMERIC);

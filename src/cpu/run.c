@@ -63,9 +63,9 @@ static void check_gradient(ek_backend *b, const ek_step *s, const float *x, size
 {
     if (finite_values(x, count))
         return;
-    const int at = (int)(s - b->program->steps) + 1;
-    int seen = atomic_load(&b->gradient_fault);
-    while ((seen == 0 || at < seen) && !atomic_compare_exchange_weak(&b->gradient_fault, &seen, at)) {}
+    const unsigned long long key = ek_gradient_key(s, (int)(s - b->program->steps));
+    unsigned long long seen = atomic_load(&b->gradient_fault);
+    while (key < seen && !atomic_compare_exchange_weak(&b->gradient_fault, &seen, key)) {}
 }
 
 /* ---- Steps of a block ---- */
@@ -131,7 +131,7 @@ static void accumulate(ek_backend *b, const ek_step *s, const ek_span *span)
     check_gradient(b, s, last ? gradient : sum, span->count);
 }
 
-static void run_item(ek_backend *b, const ek_step *s, int item)
+void ek_run_item(ek_backend *b, const ek_step *s, int item)
 {
     const ek_blocked_kernels *k = &b->kernels->blocked;
     float *arena = b->program->arena;
@@ -182,13 +182,15 @@ static void run_check(ek_backend *b, const ek_step *s)
     double loss = 0;
     for (int64_t i = 0; i < b->batch->samples; i++)
         loss += b->batch->loss[i];
-    const bool forward = b->fault.step >= 0 && b->program->steps[b->fault.step].kind == EK_STEP_NORM_FORWARD;
-    const int gradient = atomic_load(&b->gradient_fault) - 1;
-    /* Gradients that are not finite follow from the loss, and say less than it does; of gradients the first says
-     * most. */
-    if (!isfinite(loss) && !forward)
-        b->fault = (ek_fault){(int)(s - b->program->steps), -1};
-    else if (gradient >= 0 && (b->fault.step < 0 || gradient < b->fault.step))
+    const ek_step *steps = b->program->steps, *known = b->fault.step < 0 ? NULL : &steps[b->fault.step];
+    const unsigned long long key = atomic_load(&b->gradient_fault);
+    const int gradient = key == EK_NO_GRADIENT ? -1 : (int)(key & 0xffffffffu);
+    /* Gradients that are not finite follow from the loss, and say less than it does; of gradients those of the latest
+     * layer say most. */
+    if (!isfinite(loss) && !(known && known->kind == EK_STEP_NORM_FORWARD))
+        b->fault = (ek_fault){(int)(s - steps), -1};
+    else if (gradient >= 0 &&
+             (!known || (known->kind == EK_STEP_NORM_BACKWARD && steps[gradient].layer > known->layer)))
         b->fault = (ek_fault){gradient, -1};
 }
 
@@ -262,7 +264,7 @@ static void run_phase_item(ek_backend *b, const ek_phase *p, int64_t item, int t
     int i = p->begin;
     while (item >= steps[i].items)
         item -= steps[i++].items;
-    run_item(b, &steps[i], (int)item);
+    ek_run_item(b, &steps[i], (int)item);
 }
 
 /* Goes on to the next phase that has items to share, running what comes once on the way. Alone. */
@@ -356,7 +358,7 @@ static ek_status run_steps(ek_backend *b, ek_program *program, const ek_batch *b
     b->program = program;
     b->batch = batch;
     b->fault = (ek_fault){-1, -1};
-    atomic_store(&b->gradient_fault, 0);
+    atomic_store(&b->gradient_fault, EK_NO_GRADIENT);
     EK_TRY(find_phases(b, begin, end));
     b->phase = -1;
     next_phase(b);

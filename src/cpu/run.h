@@ -34,12 +34,21 @@ struct ek_backend {
     const ek_batch *batch;
     ek_phase *phases;
     int phase_count, phase_capacity;
-    int phase;                 /* the one at hand */
-    atomic_llong unfinished;   /* items of it */
-    ek_fault fault;            /* step -1: none */
-    float scale;               /* of the gradients, by clipping */
-    atomic_int gradient_fault; /* least step + 1 whose gradient was not finite, 0: none */
+    int phase;                    /* the one at hand */
+    atomic_llong unfinished;      /* items of it */
+    ek_fault fault;               /* step -1: none */
+    float scale;                  /* of the gradients, by clipping */
+    atomic_ullong gradient_fault; /* least ek_gradient_key of those that were not finite, EK_NO_GRADIENT: none */
 };
+
+/* Which of several gradients of weights that are not finite is told: that of the latest layer, as backward goes.
+ * Where in the program they are added up says nothing: those of late layers may wait for a long time. */
+static inline unsigned long long ek_gradient_key(const ek_step *s, int step)
+{
+    return (unsigned long long)(INT32_MAX - (int64_t)s->layer) << 32 | (unsigned)step;
+}
+
+#define EK_NO_GRADIENT (~0ULL)
 
 static inline int64_t ek_block_count(const ek_batch *batch)
 {
@@ -90,5 +99,8 @@ static inline float *ek_at_if(const ek_backend *b, ek_buffer buffer, ek_spot on)
  * that thread `owner` has taken, on thread `thread`. */
 int ek_step_pieces(const ek_step *step);
 void ek_run_piece(ek_backend *backend, const ek_step *step, int64_t block, int piece, int owner, int thread);
+
+/* One item of a step EK_PER_ITEM. */
+void ek_run_item(ek_backend *backend, const ek_step *step, int item);
 
 #endif

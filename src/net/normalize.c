@@ -116,10 +116,11 @@ static ek_status check_values(const ek_net *net, int channels, const float *mean
                            c, (double)mean[c], (double)std[c]);
     for (int c = 0; c < channels; c++)
         if (!fits_pixels(mean[c], std[c]))
-            return ek_fail(EK_ERR_ARGUMENT,
-                           "normalisation of channel %d: mean %g and deviation %g make pixels infinite; give those of "
-                           "pixels from 0 to 1",
-                           c, (double)mean[c], (double)std[c]);
+            return ek_fail(
+                EK_ERR_ARGUMENT,
+                "normalisation of channel %d: mean %g and deviation %g make pixels infinite; give those of "
+                "pixels from 0 to 1",
+                c, (double)mean[c], (double)std[c]);
     return EK_OK;
 }
 

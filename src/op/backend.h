@@ -17,6 +17,20 @@ int ek_backend_threads(const ek_backend *backend);
  * order; it is over with the first that fails. One call at a time per backend. */
 ek_status ek_backend_run(ek_backend *backend, ek_program *program, const ek_batch *batch);
 
+/* Where a batch was not finite, as far as that can be told. */
+typedef struct ek_origin {
+    int layer;     /* index in the net, -1: none in particular */
+    int channel;   /* of the layer, -1: none in particular */
+    int64_t row;   /* sample of the batch, -1: none alone */
+    bool value;    /* the row's value is not finite; else it is the farthest from the others */
+    bool backward; /* in the gradient that the layer hands on to those before it */
+} ek_origin;
+
+/* After a run that ended with EK_ERR_NUMERIC, with its program and its batch, and before anything else is run: computes
+ * the batch again, slowly and on the calling thread, up to the first step whose result is not finite, and there finds
+ * the first sample and its first channel. The same for any number of threads. */
+void ek_backend_search(ek_backend *backend, ek_program *program, const ek_batch *batch, ek_origin *origin);
+
 /* The part that does not depend on the batch (packing weights), for prediction; training programs do it each run. */
 ek_status ek_backend_prepare(ek_backend *backend, ek_program *program);
 

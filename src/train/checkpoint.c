@@ -24,6 +24,7 @@ struct ek_checkpoints {
     char *folder, *path; /* path: room for the folder and a name of its files */
     size_t path_size;
     int keep, lock;
+    int64_t newest; /* steps of the newest that is known to be whole, -1: none */
     const ek_checkpoint_state *state;
     const ek_config *config;
 };
@@ -154,7 +155,7 @@ ek_status ek_checkpoints_open(ek_checkpoints **checkpoints, const char *folder, 
     *checkpoints = c;
     if (!c)
         return EK_ERR_MEMORY;
-    *c = (ek_checkpoints){.keep = keep, .lock = -1, .state = state, .config = config};
+    *c = (ek_checkpoints){.keep = keep, .lock = -1, .newest = -1, .state = state, .config = config};
     c->path_size = strlen(folder) + NAME_ROOM;
     c->folder = ek_strdup(folder);
     c->path = ek_calloc(c->path_size, 1);
@@ -170,6 +171,14 @@ void ek_checkpoints_free(ek_checkpoints *c)
     ek_free(c->folder);
     ek_free(c->path);
     ek_free(c);
+}
+
+const char *ek_checkpoints_newest(ek_checkpoints *c)
+{
+    if (c->newest < 0)
+        return NULL;
+    name_checkpoint(c, c->newest);
+    return c->path;
 }
 
 const char *ek_checkpoints_path(const ek_checkpoints *c)
@@ -200,6 +209,7 @@ ek_status ek_checkpoints_write(ek_checkpoints *c, const ek_progress *progress)
 {
     name_checkpoint(c, progress->total);
     EK_TRY(ek_checkpoint_write(c->state, c->config, progress, c->path));
+    c->newest = progress->total;
     remove_old(c, progress->total);
     name_checkpoint(c, progress->total);
     return EK_OK;
@@ -211,6 +221,8 @@ static ek_status resume_from(ek_checkpoints *c, const listing *l, ek_progress *p
     for (size_t i = 0; i < l->count; i++) {
         name_checkpoint(c, l->steps[i]);
         const ek_status status = ek_checkpoint_read(c->state, c->config, progress, c->path);
+        if (!status)
+            c->newest = l->steps[i];
         if (!status || status == EK_ERR_ARGUMENT || status == EK_ERR_MEMORY)
             return status;
         broken(user, c->path, status);

@@ -34,6 +34,9 @@ ek_status ek_checkpoints_write(ek_checkpoints *checkpoints, const ek_progress *p
 ek_status ek_checkpoints_resume(ek_checkpoints *checkpoints, ek_progress *progress,
                                 void (*broken)(void *user, const char *path, ek_status status), void *user);
 
+/* The newest of those that were written or read whole; NULL: none yet. The path stands until the next call. */
+const char *ek_checkpoints_newest(ek_checkpoints *checkpoints);
+
 /* The file that was written or read last, or tried to be. */
 const char *ek_checkpoints_path(const ek_checkpoints *checkpoints);
 

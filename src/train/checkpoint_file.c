@@ -19,7 +19,8 @@ static const char format_key[] = EK_CHECKPOINT_NOTE "format", position_name[] = 
 
 enum {
     NAME_SIZE = EK_PATH_SIZE + 64,
-    POSITION_NUMBERS = 7, /* epoch, done, total, loss, correct, count, seconds; real numbers by their bits */
+    /* epoch, done, total, loss, correct, count, seconds, updates, skipped; real numbers by their bits */
+    POSITION_NUMBERS = 9,
     TEXT_SIZE = 48
 };
 
@@ -109,8 +110,9 @@ static double real_of(int64_t bits)
 
 static void put_position(const ek_progress *p, int64_t numbers[POSITION_NUMBERS])
 {
-    const int64_t all[POSITION_NUMBERS] = {p->epoch,   p->done,  p->total,           bits_of(p->loss),
-                                           p->correct, p->count, bits_of(p->seconds)};
+    const int64_t all[POSITION_NUMBERS] = {
+        p->epoch,   p->done,   p->total, bits_of(p->loss), p->correct, p->count, bits_of(p->seconds),
+        p->updates, p->skipped};
     memcpy(numbers, all, sizeof all);
 }
 
@@ -232,14 +234,15 @@ static bool is_share(double x)
     return x >= 0 && x <= 1;
 }
 
-static bool is_record(const ek_epoch_record *r)
+static bool is_record(const ek_epoch_record *r, int64_t steps)
 {
+    const bool counts = r->skipped >= 0 && r->skipped < (double)steps && r->skipped == floor(r->skipped);
     return isfinite(r->loss) && is_share(r->accuracy) && isfinite(r->val_loss) && is_share(r->val_accuracy) &&
            isfinite(r->lr) && r->seconds >= 0 && r->val_seconds >= 0 && isfinite(r->seconds) &&
-           isfinite(r->val_seconds);
+           isfinite(r->val_seconds) && counts;
 }
 
-static ek_status read_history(const ek_safetensors_tensor *t, ek_progress *p, const char *path)
+static ek_status read_history(const ek_safetensors_tensor *t, int64_t steps, ek_progress *p, const char *path)
 {
     const size_t finished = (size_t)t->dim[0];
     p->epoch = 1;
@@ -249,9 +252,10 @@ static ek_status read_history(const ek_safetensors_tensor *t, ek_progress *p, co
         for (int k = 0; k < EK_EPOCH_NUMBERS; k++)
             numbers[k] = real_of(ek_value_integer(t, (int64_t)i * EK_EPOCH_NUMBERS + k));
         memcpy(&record, numbers, sizeof record);
-        if (!is_record(&record))
+        if (!is_record(&record, steps))
             return ek_fail(EK_ERR_FORMAT, "%s: what it says of epoch %zu cannot be", path, i + 1);
         EK_TRY(ek_progress_finish_epoch(p, &record));
+        p->updates += steps - (int64_t)record.skipped;
     }
     return EK_OK;
 }
@@ -268,7 +272,7 @@ static ek_status read_progress(const ek_safetensors *file, const ek_checkpoint_s
         !history || history->dtype != EK_DTYPE_I64 || history->ndim != 2 || history->dim[0] > s->epochs ||
         history->dim[1] != EK_EPOCH_NUMBERS)
         return ek_fail(EK_ERR_FORMAT, "%s: does not say how far the training had come", path);
-    EK_TRY(read_history(history, p, path));
+    EK_TRY(read_history(history, s->steps, p, path));
     const int64_t finished = history->dim[0], done = ek_value_integer(position, 1);
     p->done = done;
     p->total = ek_value_integer(position, 2);
@@ -276,11 +280,18 @@ static ek_status read_progress(const ek_safetensors *file, const ek_checkpoint_s
     p->correct = ek_value_integer(position, 4);
     p->count = ek_value_integer(position, 5);
     p->seconds = real_of(ek_value_integer(position, 6));
+    const int64_t updates = ek_value_integer(position, 7) - p->updates; /* of the epoch at hand */
+    const int64_t skipped = ek_value_integer(position, 8);
+    const bool counts = updates >= 0 && updates <= done && (updates > 0 || done < s->steps) && skipped >= 0 &&
+                        skipped <= INT32_MAX && skipped <= finished * s->steps - p->updates + done - updates;
     if (ek_value_integer(position, 0) != finished + 1 || done < 0 || done > s->steps ||
         (finished == s->epochs && done) || p->total != finished * s->steps + done || !isfinite(p->loss) ||
-        p->correct < 0 || p->correct > p->count || (p->count > 0) != (done > 0) ||
+        p->correct < 0 || p->correct > p->count || !counts || (p->count > 0) != (updates > 0) ||
         !(isfinite(p->seconds) && p->seconds >= 0))
         return ek_fail(EK_ERR_FORMAT, "%s: how far it says the training had come cannot be", path);
+    p->updates += updates;
+    p->omitted = done - updates;
+    p->skipped = (int)skipped;
     return EK_OK;
 }
 

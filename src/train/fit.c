@@ -49,22 +49,24 @@ static ek_fit_event new_event(const ek_trainer *t, ek_fit_event_kind kind, int e
 static ek_status run_part(ek_trainer *t, int epoch, int64_t at, int64_t count, int64_t total, const ek_update *update)
 {
     const ek_batch_arrays *a = &t->arrays;
-    const ek_status status = ek_backend_run(t->backend, t->program,
-                                            &(ek_batch){.samples = count,
-                                                        .before = at,
-                                                        .total = total,
-                                                        .images = a->images + at,
-                                                        .normal = t->normal,
-                                                        .augmentation = t->scratch ? &t->augmentation : NULL,
-                                                        .scratch = t->scratch,
-                                                        .seed = t->o.seed,
-                                                        .epoch = (uint32_t)epoch,
-                                                        .ids = a->ids + at,
-                                                        .labels = a->labels + at,
-                                                        .loss = a->loss + at,
-                                                        .predicted = a->predicted + at,
-                                                        .update = update,
-                                                        .norm = &t->gradient_norm});
+    const ek_batch batch = {.samples = count,
+                            .before = at,
+                            .total = total,
+                            .images = a->images + at,
+                            .normal = t->normal,
+                            .augmentation = t->scratch ? &t->augmentation : NULL,
+                            .scratch = t->scratch,
+                            .seed = t->o.seed,
+                            .epoch = (uint32_t)epoch,
+                            .ids = a->ids + at,
+                            .labels = a->labels + at,
+                            .loss = a->loss + at,
+                            .predicted = a->predicted + at,
+                            .update = update,
+                            .norm = &t->gradient_norm};
+    ek_status status = ek_backend_run(t->backend, t->program, &batch);
+    if (status == EK_ERR_NUMERIC)
+        status = ek_trainer_blame(t, &batch, at);
     if (!status || count == total)
         return status;
     char where[64];
@@ -78,7 +80,8 @@ typedef struct totals {
     int64_t correct, count;
 } totals;
 
-/* One optimiser step, the next of the epoch. The epoch's sums are of its samples in their order. */
+/* One optimiser step, the next of the epoch. The epoch's sums are of its samples in their order. After EK_ERR_NUMERIC
+ * nothing has changed. */
 static ek_status train_step(ek_trainer *t, totals *own)
 {
     ek_progress *p = &t->progress;
@@ -87,7 +90,7 @@ static ek_status train_step(ek_trainer *t, totals *own)
     const int64_t count = rest < t->o.batch_size ? rest : t->o.batch_size;
     EK_TRY(ek_feed_next(t->feed, count, a->images, a->labels, a->ids));
     t->rate = ek_schedule_rate(&t->o, t->steps, p->total);
-    const ek_update update = ek_optimizer_update(&t->o, p->total + 1, t->rate);
+    const ek_update update = ek_optimizer_update(&t->o, p->updates + 1, t->rate);
     for (int64_t at = 0; at < count; at += group)
         EK_TRY(run_part(t, p->epoch, at, count - at < group ? count - at : group, count, &update));
     *own = (totals){.count = count};
@@ -98,6 +101,8 @@ static ek_status train_step(ek_trainer *t, totals *own)
     p->loss += own->loss;
     p->correct += own->correct;
     p->count += count;
+    p->updates++;
+    p->skipped = 0;
     p->done++;
     p->total++;
     return EK_OK;
@@ -118,6 +123,38 @@ static ek_status tell_step(const ek_trainer *t, const totals *own)
     return tell(t, &event);
 }
 
+/* The step failed with EK_ERR_NUMERIC and is left out, unless there were too many of them, or nothing would be left of
+ * the epoch. Its place in the schedule is gone. */
+static ek_status skip_step(ek_trainer *t)
+{
+    ek_progress *p = &t->progress;
+    const int64_t rest = t->count - p->done * t->o.batch_size;
+    if (p->skipped >= t->o.max_skipped) {
+        if (p->skipped == 0)
+            return EK_ERR_NUMERIC;
+        return ek_fail(EK_ERR_NUMERIC, "%s; %d step%s before it %s left out, as many as may be", ek_error(),
+                       p->skipped, p->skipped == 1 ? "" : "s", p->skipped == 1 ? "was" : "were");
+    }
+    if (p->omitted + 1 == t->steps)
+        return ek_fail(EK_ERR_NUMERIC, "%s; no step of the epoch was finite", ek_error());
+    p->skipped++;
+    p->omitted++;
+    p->done++;
+    p->total++;
+    ek_fit_event event = new_event(t, EK_EVENT_SKIPPED, p->epoch);
+    event.step = p->done;
+    event.batch_size = (int)(rest < t->o.batch_size ? rest : t->o.batch_size);
+    event.seconds = p->seconds;
+    event.lr = t->rate;
+    event.status = EK_ERR_NUMERIC;
+    event.message = ek_error();
+    event.skipped = p->skipped;
+    event.layer = t->blame.path;
+    event.channel = t->blame.channel;
+    event.sample = t->blame.sample;
+    return tell(t, &event);
+}
+
 /* ---- Checkpoints ---------------------------------------------------------------------------------------------- */
 
 /* One that cannot be written is told, and the next is tried. */
@@ -129,14 +166,23 @@ static ek_status keep(ek_trainer *t)
     event.message = event.status ? ek_error() : "";
     event.path = ek_checkpoints_path(t->checkpoints);
     t->kept = t->progress.total;
+    t->owed = false;
     return tell(t, &event);
+}
+
+/* Behind a step that was left out there is nothing new to keep, and older checkpoints, from before the trouble, would
+ * have to go: the next good step makes up for it, or the training's end. */
+static ek_status keep_if(ek_trainer *t, bool due, bool last)
+{
+    t->owed = t->owed || due;
+    return t->checkpoints && t->owed && (last || t->progress.skipped == 0) ? keep(t) : EK_OK;
 }
 
 /* After a step within an epoch. */
 static ek_status keep_when_due(ek_trainer *t)
 {
     const int every = t->o.checkpoint_every;
-    return t->checkpoints && every && t->progress.total % every == 0 ? keep(t) : EK_OK;
+    return keep_if(t, every && t->progress.total % every == 0, false);
 }
 
 static void tell_broken(void *user, const char *path, ek_status status)
@@ -166,6 +212,7 @@ static ek_status tell_epoch(const ek_trainer *t, int epoch, int best, bool again
     event.val_seconds = r->val_seconds;
     event.lr = r->lr;
     event.best_epoch = best;
+    event.skipped = (int)r->skipped;
     event.again = again;
     return tell(t, &event);
 }
@@ -242,13 +289,15 @@ static ek_status train_steps(ek_trainer *t)
     while (p->done < t->steps) {
         totals own;
         const ek_status status = train_step(t, &own);
+        p->seconds = seconds_now() - since;
         if (status) {
             char where[64];
             snprintf(where, sizeof where, "epoch %d, step %lld", p->epoch, (long long)p->done + 1);
-            return ek_fail_in(status, where);
+            ek_fail_in(status, where);
         }
-        p->seconds = seconds_now() - since;
-        EK_TRY(tell_step(t, &own));
+        if (status && status != EK_ERR_NUMERIC)
+            return status;
+        EK_TRY(status ? skip_step(t) : tell_step(t, &own));
         if (p->done < t->steps)
             EK_TRY(keep_when_due(t));
     }
@@ -277,7 +326,8 @@ static ek_status train_epoch(ek_trainer *t)
     ek_epoch_record record = {.loss = p->loss / (double)p->count,
                               .accuracy = (double)p->correct / (double)p->count,
                               .lr = t->rate,
-                              .seconds = p->seconds};
+                              .seconds = p->seconds,
+                              .skipped = (double)p->omitted};
     EK_TRY(validate(t, &record));
     EK_TRY(ek_progress_finish_epoch(p, &record));
     const int finished = p->epoch - 1, best = best_epoch(t);
@@ -285,7 +335,7 @@ static ek_status train_epoch(ek_trainer *t)
         copy_best(t, false);
     EK_TRY(tell_epoch(t, finished, best, false));
     const bool due = !t->o.checkpoint_every || p->total % t->o.checkpoint_every == 0 || is_over(t);
-    return t->checkpoints && due ? keep(t) : EK_OK;
+    return keep_if(t, due, is_over(t));
 }
 
 /* ---- All of it ------------------------------------------------------------------------------------------------ */
@@ -299,6 +349,9 @@ static ek_status train_all(ek_trainer *t)
         keep(t);
         return stopped(t);
     }
+    const char *newest = status == EK_ERR_NUMERIC && t->checkpoints ? ek_checkpoints_newest(t->checkpoints) : NULL;
+    if (newest)
+        ek_fail(status, "%s; the last good checkpoint is %s", ek_error(), newest);
     if (!status && t->best)
         copy_best(t, true);
     return status;

@@ -13,7 +13,11 @@ ek_status ek_progress_finish_epoch(ek_progress *p, const ek_epoch_record *record
         p->history = room;
     }
     p->history[finished] = *record;
-    *p = (ek_progress){.epoch = p->epoch + 1, .total = p->total, .history = p->history};
+    *p = (ek_progress){.epoch = p->epoch + 1,
+                       .total = p->total,
+                       .updates = p->updates,
+                       .skipped = p->skipped,
+                       .history = p->history};
     return EK_OK;
 }
 

@@ -9,15 +9,19 @@
 /* A finished epoch, as its event told it. */
 typedef struct ek_epoch_record {
     double loss, accuracy, val_loss, val_accuracy, lr, seconds, val_seconds;
+    double skipped; /* steps that were left out */
 } ek_epoch_record;
 
 enum { EK_EPOCH_NUMBERS = sizeof(ek_epoch_record) / sizeof(double) };
 
 typedef struct ek_progress {
-    int epoch;     /* at hand, from 1; behind the last when all is done */
-    int64_t done;  /* steps of it so far; all of them: its validation is to come */
-    int64_t total; /* steps of the whole training so far */
-    double loss;   /* sums over the samples of the epoch so far */
+    int epoch;       /* at hand, from 1; behind the last when all is done */
+    int64_t done;    /* steps of it so far; all of them: its validation is to come */
+    int64_t total;   /* steps of the whole training so far, */
+    int64_t updates; /* of which the optimiser has taken so many: the others were not finite */
+    int skipped;     /* those in a row up to here */
+    int64_t omitted; /* those of the epoch */
+    double loss;     /* sums over the samples of the epoch so far */
     int64_t correct, count;
     double seconds;           /* that it has taken */
     ek_epoch_record *history; /* of the epoch - 1 finished epochs */

@@ -30,6 +30,9 @@ static ek_status fill_options(ek_fit_options *o)
                        o->resume             ? "resume"
                        : o->checkpoint_every ? "checkpoint_every"
                                              : "checkpoint_keep");
+    if (o->max_skipped < -1)
+        return ek_fail(EK_ERR_ARGUMENT, "ek_fit: max_skipped is %d; the least is -1, no step", o->max_skipped);
+    o->max_skipped = o->max_skipped ? o->max_skipped : 3;
     o->checkpoint_keep = o->checkpoint_keep ? o->checkpoint_keep : 3;
     o->epochs = o->epochs ? o->epochs : 10;
     o->batch_size = o->batch_size ? o->batch_size : 128;

@@ -8,6 +8,13 @@
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
 
+/* What is known of a step that was not finite. */
+typedef struct ek_blame {
+    const char *path; /* of a layer, "": none in particular */
+    int channel;      /* -1: none in particular */
+    int64_t sample;   /* of the training data, -1: none in particular */
+} ek_blame;
+
 typedef struct ek_trainer {
     ek_fit_options o; /* with defaults filled in */
     ek_net *net;
@@ -16,6 +23,8 @@ typedef struct ek_trainer {
     int64_t steps; /* of an epoch */
     ek_progress progress;
     double rate, gradient_norm; /* of the last step */
+    ek_blame blame;             /* for the last that was not finite */
+    bool owed;                  /* a checkpoint was due at such a step */
     ek_backend *backend;
     ek_program *program;
     ek_evaluator *evaluator; /* NULL without validation data */
@@ -38,6 +47,10 @@ typedef struct ek_trainer {
  * step. To be closed also after a failure. */
 ek_status ek_trainer_open(ek_trainer *trainer, const ek_dataset *val);
 void ek_trainer_close(ek_trainer *trainer);
+
+/* After a run of samples at..at+batch->samples-1 of the step that was not finite: finds out where that began, and adds
+ * it to the message. EK_ERR_NUMERIC. */
+ek_status ek_trainer_blame(ek_trainer *trainer, const ek_batch *batch, int64_t at);
 
 /* Samples that go through the net together: their statistics are one. */
 int64_t ek_trainer_group(const ek_trainer *trainer);

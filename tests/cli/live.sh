@@ -84,8 +84,9 @@ $terminal --signal 0.5:TSTP --signal 0.7:CONT --signal 1:INT $long --epochs 1000
 same "stopped and gone on, it draws below" "2 # cursor shown, below" \
     "$(grep -c train_loss screen) $(grep '^# cursor' screen)"
 $terminal $train --epochs 99 --lr 1e6 --net mlp >screen
-same "a training that fails leaves the cursor" "# cursor shown, below 1 # status 1" \
-    "$(grep '^# cursor' screen) $(grep -c '^evenkeel train: epoch ' screen) $(grep '^# status' screen)"
+same "a training that fails leaves the cursor, below a line for each step that was left out" "# cursor shown, below 1 3 # status 1" \
+    "$(grep '^# cursor' screen) $(grep -c '^evenkeel train: epoch ' screen) $(
+    grep -c '^evenkeel train: warning: epoch ' screen) $(grep '^# status' screen)"
 $terminal $long --epochs 12 --log /dev/full --out m >screen
 same "a warning stands between the lines" "1 1 13" "$(grep -c 'warning: --log /dev/full: No space' screen) $(
     grep -c train_loss screen) $(grep -Ec '^ +[0-9]+( +[0-9.]+){6}$|^epoch' screen)"

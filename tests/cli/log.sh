@@ -56,10 +56,21 @@ passes "a run behind a torn line" "" $train --epochs 1 --log torn --log-every 0
 same "which costs that line alone" "2 start step:4 step:8 step:10 epoch:10 step:12 step:16 step:20 epoch:20 torn start epoch:10 end" \
     "$($log runs torn) $($log events torn)"
 
+# ---- Gone on with
+
+best="$train --epochs 2 --keep-best --patience 9 --log-every 0 --log resumed --quiet --tensorboard board"
+passes "a run with checkpoints" "" $best --checkpoint kept
+passes "gone on with" "" $best --resume kept
+same "says so, behind start" "start epoch:10 epoch:20 end start resume:20 end" "$($log events resumed)"
+report "with what it goes on from" "$($log check resumed 2>&1; grep -c '"checkpoint":"kept/checkpoint-000000020' resumed | grep -v 1)"
+same "epochs are all of them, whichever is the best" 2 "$($log last resumed epochs)"
+same "the configuration" "True 9 3" "$($log get resumed config.keep_best config.patience config.max_skipped)"
+same "event files begin where they go on" "0 20" "$(python3 "$here/read_events.py" first board 2>&1)"
+
 # ---- Ends
 
 fails "a training that fails" 1 "epoch [0-9]+, step [0-9]+: " $train --epochs 99 --lr 1e6 --net mlp --log failed \
-    --log-every 0
+    --log-every 0 --max-skipped 0
 same "has why it failed in its end" "failed $(sed 's/^evenkeel train: //' err)" \
     "$($log last failed reason) $($log last failed message)"
 for signal in INT TERM HUP; do

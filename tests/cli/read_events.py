@@ -5,6 +5,7 @@
     read_events.py own LOG DIR      records of the first event file of DIR, by a reader of its own, against LOG
     read_events.py theirs LOG DIR   the same by TensorBoard's reader
     read_events.py whole DIR        records of every event file: whole, with the right sums
+    read_events.py first DIR        prints the step with which each event file begins
 """
 import json
 import math
@@ -138,6 +139,9 @@ def main():
     if what == "whole":
         if sum(len(list(records(file))) for file in files) < 3:
             print("hardly a record")
+        return
+    if what == "first":
+        print(*sorted(next(own_values(file))[1] for file in files))
         return
     faults = list(compare((own_values if what == "own" else their_values)(files[0]), words[0]))
     if what == "theirs":

@@ -23,7 +23,9 @@ FIELDS = {
     "step": {"seconds", "epoch", "step", "samples", "loss", "accuracy", "lr", "gradient_norm", "images_per_second"},
     "epoch": {"seconds", "epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr",
               "train_seconds", "val_seconds", "images_per_second"},
-    "end": {"seconds", "reason", "message", "epochs", "model"},
+    "skipped": {"seconds", "epoch", "step", "samples", "in_row", "layer", "channel", "sample", "message"},
+    "resume": {"seconds", "epochs", "step", "checkpoint"},
+    "end": {"seconds", "reason", "message", "epochs", "best_epoch", "model"},
 }
 
 
