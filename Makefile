@@ -40,6 +40,7 @@ bench: ## the speed tables, PyTorch's beside ours where it is installed: quiet m
 	bench/run.py --evenkeel $(BUILD)/evenkeel
 	$(BUILD)/bench/bench_norm
 	bench/process.py --evenkeel $(BUILD)/evenkeel
+	bench/watched.py --evenkeel $(BUILD)/evenkeel
 
 asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@tools/setup test
