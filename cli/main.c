@@ -38,6 +38,13 @@ static const cli_command commands[] = {
              "curve a run.\n",
      .example = "  evenkeel plot runs.jsonl --out runs.png\n",
      .run = cli_plot},
+    {.name = "report",
+     .summary = "a model as a page: curves, confusion, mistakes, batch norms",
+     .text =
+         "Evaluates a model and writes a page of HTML about it that needs nothing else: accuracy by class, what it\n"
+         "takes for what, its most confident mistakes, what its batch norms have learned, its layers.\n",
+     .example = "  evenkeel report model.safetensors --log runs.jsonl --out model.html\n",
+     .run = cli_report},
     {.name = "bench",
      .summary = "how fast this machine trains and predicts",
      .text =
@@ -101,7 +108,11 @@ static void occupy_standard_streams(void)
 
 int main(int argc, char **argv)
 {
+    static char
+        buffer[1 << 16]; /* a text of usual length is written by cli_flush, which knows what stands in its way */
     occupy_standard_streams();
+    if (!isatty(STDOUT_FILENO))
+        setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of output like others: said, and exit status 1 */
     signal(SIGXFSZ, SIG_IGN); /* likewise a file that would be larger than may be */
     if (argc < 2)

@@ -33,9 +33,15 @@ static void *grown(void *array, int count, int *room, size_t size)
     return more;
 }
 
+static double number_of(cli_span record, const char *key)
+{
+    cli_span value;
+    return cli_json_member(record, key, &value) ? cli_json_read_real(value) : NAN;
+}
+
 static bool add_run(cli_runs *runs, const char *id, cli_span record)
 {
-    cli_span net, name;
+    cli_span net, value;
     cli_run *room = grown(runs->run, runs->count, &runs->room, sizeof *room);
     if (!room)
         return false;
@@ -43,15 +49,25 @@ static bool add_run(cli_runs *runs, const char *id, cli_span record)
     cli_run *run = &runs->run[runs->count++];
     *run = (cli_run){.epochs = 0};
     snprintf(run->id, sizeof run->id, "%s", id);
-    if (cli_json_member(record, "net", &net) && cli_json_member(net, "name", &name))
-        cli_json_read_text(name, run->net, sizeof run->net);
+    if (cli_json_member(record, "net", &net) && cli_json_member(net, "name", &value))
+        cli_json_read_text(value, run->net, sizeof run->net);
+    if (cli_json_member(record, "time", &value))
+        cli_json_read_text(value, run->begun, sizeof run->begun);
+    if (cli_json_member(record, "instruction_set", &value))
+        cli_json_read_text(value, run->instruction_set, sizeof run->instruction_set);
+    const double threads = number_of(record, "threads");
+    run->threads = threads >= 1 && threads <= CLI_THREADS_MAX ? (int)threads : 0;
     return true;
 }
 
-static double number_of(cli_span record, const char *key)
+bool cli_run_add(cli_run *run, const cli_epoch *epoch)
 {
-    cli_span value;
-    return cli_json_member(record, key, &value) ? cli_json_read_real(value) : NAN;
+    cli_epoch *room = grown(run->epoch, run->epochs, &run->room, sizeof *room);
+    if (!room)
+        return false;
+    run->epoch = room;
+    run->epoch[run->epochs++] = *epoch;
+    return true;
 }
 
 static bool add_epoch(cli_run *run, cli_span record)
@@ -61,15 +77,13 @@ static bool add_epoch(cli_run *run, cli_span record)
     const int before = run->epochs ? run->epoch[run->epochs - 1].epoch : 0;
     if (!(epoch >= before + 1 && epoch <= EPOCHS_MAX))
         return true;
-    cli_epoch *room = grown(run->epoch, run->epochs, &run->room, sizeof *room);
-    if (!room)
-        return false;
-    run->epoch = room;
-    cli_epoch *e = &run->epoch[run->epochs++];
-    e->epoch = (int)epoch;
+    cli_epoch e = {.epoch = (int)epoch,
+                   .train_accuracy = number_of(record, "train_accuracy"),
+                   .train_seconds = number_of(record, "train_seconds"),
+                   .val_seconds = number_of(record, "val_seconds")};
     for (int i = 0; i < RUN_CURVES; i++)
-        e->value[i] = number_of(record, keys[i]);
-    return true;
+        e.value[i] = number_of(record, keys[i]);
+    return cli_run_add(run, &e);
 }
 
 static bool take_line(cli_runs *runs, int first, cli_span line)

@@ -11,14 +11,18 @@ enum { RUN_CURVES = 3 };
 typedef enum cli_curve { CURVE_TRAIN_LOSS, CURVE_VAL_LOSS, CURVE_VAL_ACCURACY } cli_curve;
 
 typedef struct cli_epoch {
-    double value[RUN_CURVES]; /* NaN where the log says null */
+    double value[RUN_CURVES]; /* NaN where the log says null; likewise the rest */
     int epoch;
+    double train_accuracy, train_seconds, val_seconds;
 } cli_epoch;
 
 typedef struct cli_run {
     char id[64];
     char label[128]; /* what the legend calls it */
     char net[64];
+    char begun[32];           /* date and time, "" where the log does not say, likewise the next two */
+    char instruction_set[16]; /* */
+    int threads;              /* */
     cli_epoch *epoch;
     int epochs, room;
 } cli_run;
@@ -28,6 +32,9 @@ typedef struct cli_runs {
     int count, room;
     bool too_many;
 } cli_runs;
+
+/* Adds an epoch; false when memory is short. */
+bool cli_run_add(cli_run *run, const cli_epoch *epoch);
 
 /* Adds the runs in the log `text`, in the order in which they begin; lines that are no records are skipped, and so are
  * records of epochs that do not follow each other. False when memory is short, or there are too_many. */

@@ -165,6 +165,8 @@ static ek_status note_all(const cli_training *t)
         status = note(net, "train.skipped", "%jd", (intmax_t)t->skipped);
     if (!status && set->keep_best)
         status = note(net, "train.best_epoch", "%d", last->epoch);
+    if (last->epoch == 0) /* stopped before its end */
+        return status;
     status = status ? status : note(net, "train.loss", "%.9g", last->loss);
     status = status ? status : note(net, "train.accuracy", "%.9g", last->accuracy);
     status = status ? status : note(net, "val.loss", "%.9g", last->val_loss);
@@ -189,6 +191,14 @@ static int save(cli_training *t)
         putchar('\n');
     }
     return CLI_DONE;
+}
+
+/* The page tells the model's notes, which a net that is not saved has not got yet. */
+static int write_report(cli_training *t, bool done, const char *message)
+{
+    if (t->set->report && (!done || !t->set->out))
+        (void)note_all(t);
+    return cli_report_write(t, done, message);
 }
 
 /* ---- All of it ------------------------------------------------------------------------------------------------ */
@@ -219,8 +229,11 @@ static int finish(cli_training *t, ek_status trained)
     }
     cli_watch_release(t);
     const bool done = strcmp(reason, "done") == 0;
-    cli_watch_close(t, reason, done ? NULL : *message ? message : ek_error());
-    return status;
+    if (!done && !*message)
+        snprintf(message, sizeof message, "%s", ek_error());
+    cli_watch_close(t, reason, done ? NULL : message);
+    const int reported = write_report(t, done, message);
+    return status == CLI_DONE ? reported : status;
 }
 
 /* Checkpoints, and the recipe that is compared on going on. Of the data the trainer compares the digests. */
@@ -339,6 +352,8 @@ int cli_train(const cli_command *self, int argc, char **argv)
         {"--log-every", .value = "N", .integer = &set.log_every, .low = 0, .high = CLI_COUNT_MAX,
          .help = "steps from record to record, of --tensorboard too; 0: epochs alone (50)"},
         {"--tensorboard", .value = "DIR", .text = &set.board, .help = "write an event file for TensorBoard there"},
+        {"--report", .value = "FILE", .text = &set.report,
+         .help = "write a page of HTML about it all when training ends: docs/report.md"},
         {"--chart", .value = "HOW", .text = &set.chart,
          .help = "on a terminal: unicode, ascii or none (unicode where the locale is UTF-8)"},
         {"--quiet", .flag = &set.quiet, .help = "print nothing but errors"},
@@ -358,12 +373,15 @@ int cli_train(const cli_command *self, int argc, char **argv)
         return status;
     if (set.ghost && !set.micro_batch)
         return cli_usage(self, "--ghost says how --micro-batch M treats statistics; add that");
+    if (set.out && set.report && !strcmp(set.out, set.report))
+        return cli_usage(self, "--out and --report name the same file");
     if (set.checkpoint && set.resume)
         return cli_usage(self, "--resume DIR keeps checkpoints in that folder, too; leave out --checkpoint");
     if ((set.every || set.keep) && !cli_checkpoints(&set))
         return cli_usage(self, "%s is about checkpoints; add --checkpoint DIR", set.every ? "--every" : "--keep");
     cli_training t = {.self = self, .set = &set, .log.fd = -1, .board.fd = -1};
     const int result = cli_finish(self, train(&t));
+    free(t.run.epoch);
     ek_dataset_free(t.train);
     ek_dataset_free(t.val);
     ek_net_free(t.net);

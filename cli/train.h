@@ -5,6 +5,7 @@
 
 #include "live.h"
 #include "recipe.h"
+#include "runs.h"
 
 #include <sys/types.h>
 
@@ -19,6 +20,7 @@ typedef struct cli_settings {
     bool no_shuffle, quiet, verbose;
     cli_recipe recipe;
     const char *log, *board;         /* file, folder; NULL: none */
+    const char *report;              /* file; NULL: none */
     int log_every;                   /* steps from point to point in them; 0: epochs alone */
     const char *checkpoint, *resume; /* folders; at most one of them */
     int every, keep, patience;       /* 0: as the library has it */
@@ -71,6 +73,7 @@ typedef struct cli_training {
 
     cli_log log;
     cli_board board;
+    cli_run run;    /* for the page */
     double since;   /* cli_now when training began */
     cli_point open; /* sums since the last point of a step: samples, and loss and accuracy times them */
     double open_seconds;
@@ -125,6 +128,15 @@ void cli_board_start(cli_training *t, int64_t step); /* steps that the training 
 void cli_board_step(cli_training *t, const cli_point *point);
 void cli_board_epoch(cli_training *t, const cli_point *point);
 void cli_board_end(cli_training *t);
+
+/* ---- The page (train_report.c) -------------------------------------------------------------------------------- */
+
+/* Likewise told at once where it cannot be written. After the training: the net as it is now, which has its notes, and
+ * what came in its way where it is not done. CLI_DONE, also where no page was asked for, or CLI_FAILED after a
+ * message. */
+int cli_report_open(cli_training *t);
+void cli_report_epoch(cli_training *t, const ek_fit_event *event);
+int cli_report_write(cli_training *t, bool done, const char *message);
 
 /* ---- Interrupts (interrupt.c) --------------------------------------------------------------------------------- */
 

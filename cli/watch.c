@@ -113,6 +113,7 @@ static void take_epoch(cli_training *t, const ek_fit_event *event)
         t->last = *event;
     t->epochs = event->epoch;
     t->skipped += event->skipped;
+    cli_report_epoch(t, event);
     if (event->again) /* which the run before has written down */
         return;
     const cli_point point = {.event = event,
@@ -172,7 +173,9 @@ static void take_resume(cli_training *t, const ek_fit_event *event)
 
 int cli_watch_open(cli_training *t)
 {
-    const int status = cli_log_open(t);
+    int status = cli_report_open(t);
+    if (status == CLI_GO)
+        status = cli_log_open(t);
     return status == CLI_GO ? cli_board_open(t) : status;
 }
 
