@@ -55,6 +55,12 @@ static int chart_rows(const cli_live *l)
     return rows > 15 ? 15 : rows < 8 ? 0 : rows;
 }
 
+/* A training that has not come to its first point leaves no chart behind. */
+static bool is_empty(const cli_chart *chart)
+{
+    return chart->train_loss.count == 0 && chart->val_loss.count == 0;
+}
+
 /* To the first column of the picture's first line, which is then the cursor's. */
 static void go_to_top(cli_live *l, FILE *to)
 {
@@ -74,6 +80,16 @@ static void write_status(cli_live *l, FILE *to)
     l->width[l->shown - 1] = cli_columns(text);
 }
 
+/* In the background, where others draw: the lines of the table alone, as plain output. */
+static void write_lines(cli_live *l, FILE *to)
+{
+    if (l->lines_size)
+        fwrite(l->lines, 1, l->lines_size, to);
+    l->lines_size = 0;
+    l->shown = 0;
+    l->changed = true;
+}
+
 /* All of it: lines of the table that are new, the chart, the status unless it is the last picture. */
 static void write_picture(cli_live *l, FILE *to, bool last)
 {
@@ -87,8 +103,9 @@ static void write_picture(cli_live *l, FILE *to, bool last)
         l->lines_size = 0;
     }
     l->shown = 0;
-    if (rows && cli_chart_draw(&l->chart, &l->canvas, l->terminal.columns - 1, rows, l->terminal.unicode,
-                               l->terminal.colours > 0)) {
+    if (rows && !(last && is_empty(&l->chart)) &&
+        cli_chart_draw(&l->chart, &l->canvas, l->terminal.columns - 1, rows, l->terminal.unicode,
+                       l->terminal.colours > 0)) {
         l->width[l->shown++] = 0;
         fputs("\033[K\n", to);
         for (int i = 0; i < l->canvas.rows; i++) {
@@ -116,7 +133,9 @@ static void draw(cli_live *l, bool last)
     cli_terminal_measure(&l->terminal);
     if (cli_interrupt_resumed())
         l->shown = 0; /* others have written since */
-    if (last || l->changed || !l->shown || l->columns != l->terminal.columns || l->rows != l->terminal.rows) {
+    if (!cli_terminal_is_ours(&l->terminal)) {
+        write_lines(l, to);
+    } else if (last || l->changed || !l->shown || l->columns != l->terminal.columns || l->rows != l->terminal.rows) {
         write_picture(l, to, last);
     } else {
         putc('\r', to);

@@ -60,6 +60,12 @@ void cli_terminal_close(cli_terminal *t)
     *t = (cli_terminal){.fd = -1};
 }
 
+bool cli_terminal_is_ours(const cli_terminal *t)
+{
+    const pid_t foreground = tcgetpgrp(t->fd);
+    return foreground < 0 || foreground == getpgrp();
+}
+
 /* The number in an environment variable, or `none`. */
 static int number_of(const char *name, int none)
 {

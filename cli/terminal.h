@@ -24,6 +24,9 @@ typedef struct cli_terminal {
 bool cli_terminal_open(cli_terminal *terminal, cli_drawing drawing);
 void cli_terminal_close(cli_terminal *terminal);
 
+/* Whether this process is in the foreground, or the terminal one that knows of no such thing. */
+bool cli_terminal_is_ours(const cli_terminal *terminal);
+
 /* Looks up the size: COLUMNS and LINES where they are set, else what the terminal says, else 80 by 24. */
 void cli_terminal_measure(cli_terminal *terminal);
 

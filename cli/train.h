@@ -142,7 +142,8 @@ int cli_report_write(cli_training *t, bool done, const char *message);
 
 /* From begin to end the first SIGINT, SIGTERM or SIGHUP is remembered, so that the step at hand can be finished; a
  * second one ends the process at once. What was ignored before stays ignored. `terminal` is the descriptor of the one
- * with a picture on it, which gets its cursor back when the process ends or is stopped (Ctrl-Z); -1: none. */
+ * with a picture on it, which gets its cursor back when the process ends (Ctrl-\ too) or is stopped (Ctrl-Z); -1:
+ * none. */
 void cli_interrupt_begin(int terminal);
 void cli_interrupt_end(void);
 

@@ -80,8 +80,22 @@ for name in INT TERM HUP; do
         "1 1 # cursor shown, below # ran over 1 # status SIG$name" "$(grep -c train_loss screen) $(
         grep -c "^evenkeel train: SIG$name: stopped" screen) $(grep -E '^# (cursor|ran|status)' screen | tr '\n' ' ' | sed 's/ $//')"
 done
-$terminal --signal 0.5:TSTP --signal 0.7:CONT --signal 1:INT $long --epochs 100000 >screen
-same "stopped and gone on, it draws below" "2 # cursor shown, below" \
+$terminal --signal 0.5:TSTP --signal 0.8:INT --seconds 20 $long --epochs 100000 >screen
+same "where no shell could set it going again, Ctrl-Z does not stop it" "2 # cursor shown, below # status SIGINT" \
+    "$(grep -c train_loss screen) $(grep -E '^# (cursor|status)' screen | tr '\n' ' ' | sed 's/ $//')"
+(ulimit -c 0 && $terminal --signal 0.6:QUIT $long --epochs 100000 >screen)
+same "Ctrl-\\ ends it at once, with the cursor" "# cursor shown, below # status SIGQUIT" \
+    "$(grep -E '^# (cursor|status)' screen | tr '\n' ' ' | sed 's/ $//')"
+$terminal --shell --raw raw $long --epochs 100000 >screen
+same "in the background it draws nothing, in the foreground below" \
+    "stopped 0 pictures, foreground 1, # cursor shown, below # status 130" "$(tr -d '\r' <raw | awk '
+        /\[job stopped\]/ {part = "stopped"} /\[job in the foreground\]/ {part = "foreground"}
+        part == "stopped" && /\033/ {pictures++}
+        END {printf "stopped %d pictures, ", pictures}')$(
+    awk '/job in the foreground/ {fore = 1} fore && /train_loss/ {n++} END {printf "foreground %d, ", n}' screen)$(
+    grep -E '^# (cursor|status)' screen | tr '\n' ' ' | sed 's/ $//')"
+$terminal --size 80x24 sh -c "$train --epochs 3 --checkpoint no/where" >screen
+same "what fails before its first step leaves no chart" "0 # cursor shown, below" \
     "$(grep -c train_loss screen) $(grep '^# cursor' screen)"
 $terminal $train --epochs 99 --lr 1e6 --net mlp >screen
 same "a training that fails leaves the cursor, below a line for each step that was left out" "# cursor shown, below 1 3 # status 1" \

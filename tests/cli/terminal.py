@@ -3,10 +3,11 @@
 """Runs a command on a terminal of its own and prints the screen that is left, for tests/cli/live.sh.
 
     terminal.py [--size COLUMNSxROWS] [--set NAME=VALUE ...] [--resize SECONDS:COLUMNSxROWS] [--stall SECONDS
-                --file FILE] [--signal SECONDS:NAME ...] [--seconds N] [--raw FILE] [--png FILE] COMMAND ...
+                --file FILE] [--signal SECONDS:NAME ...] [--shell] [--seconds N] [--raw FILE] [--png FILE] COMMAND ...
 
 The terminal is a strict one: it knows what the command may send and nothing else, and breaks lines anew when its width
-changes, as most do. With --stall nothing is read until FILE exists, or for so long.
+changes, as most do. With --stall nothing is read until FILE exists, or for so long. With --shell the command is a
+shell's job, which is stopped (Ctrl-Z), goes on in the background and then in the foreground, and is ended by Ctrl-C.
 Behind the screen come lines "# ...": the cursor, lines that ran over the right edge, the exit status,
 and how many pictures a second were drawn at most."""
 import argparse
@@ -135,6 +136,34 @@ def size_of(text):
     return int(columns), int(rows)
 
 
+def be_shell(command, environment):
+    """What a shell with job control does for one who types Ctrl-Z, bg, fg, Ctrl-C."""
+    def wait_and_say(seconds, text):
+        time.sleep(seconds)
+        os.write(1, text.encode() + b"\n")
+
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    job = os.fork()
+    if job == 0:
+        os.setpgid(0, 0)
+        os.tcsetpgrp(0, os.getpgrp())
+        signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+        os.execvpe(command[0], command, environment)
+    time.sleep(0.6)
+    os.killpg(job, signal.SIGTSTP)
+    stopped = os.WIFSTOPPED(os.waitpid(job, os.WUNTRACED)[1])
+    os.tcsetpgrp(0, os.getpgrp())
+    wait_and_say(0, "[job stopped]" if stopped else "[job not stopped]")
+    os.killpg(job, signal.SIGCONT)
+    wait_and_say(0.5, "[job in the foreground]")
+    os.tcsetpgrp(0, job)
+    os.killpg(job, signal.SIGCONT)
+    time.sleep(0.5)
+    os.killpg(job, signal.SIGINT)
+    status = os.waitstatus_to_exitcode(os.waitpid(job, 0)[1])
+    os._exit(status if status >= 0 else 128 - status)
+
+
 def run(options):
     columns, rows = size_of(options.size)
     environment = {key: value for key, value in os.environ.items()
@@ -147,6 +176,8 @@ def run(options):
         set_size(0, columns, rows)
         for number in (signal.SIGINT, signal.SIGQUIT):  # which whoever runs this in the background may ignore
             signal.signal(number, signal.SIG_DFL)
+        if options.shell:
+            be_shell(options.command, environment)
         os.execvpe(options.command[0], options.command, environment)
     screen = Screen(columns, rows)
     decoder = codecs.getincrementaldecoder("utf-8")()
@@ -217,6 +248,7 @@ def main():
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--resize", action="append", default=[])
     parser.add_argument("--signal", action="append", default=[])
+    parser.add_argument("--shell", action="store_true")
     parser.add_argument("--stall", type=float, default=0)
     parser.add_argument("--file")
     parser.add_argument("--seconds", type=float, default=120)
