@@ -654,6 +654,8 @@ typedef struct ek_fit_event {
     const char *layer;   /* SKIPPED: path of the layer, as ek_layer_info has it; "": none in particular */
     int channel;         /* SKIPPED: of its output, or of a batch norm's input; -1: none in particular */
     int64_t sample;      /* SKIPPED: number in the training data, the first where there are several; -1: none alone */
+    bool has_moving; /* EPOCH, with exact_stats and validation data: the fields above are with exact statistics, */
+    double moving_loss, moving_accuracy; /* and these with the moving ones */
 } ek_fit_event;
 
 /* Random changes of training images, keyed by the trainer's seed, the epoch and the sample's number in its data set:
@@ -758,6 +760,16 @@ typedef struct ek_fit_options {
      * EK_ERR_NUMERIC, and so does an epoch's last step when all of it would be left out. Default 3; -1: none. It may
      * differ on resuming. */
     int max_skipped;
+
+    /* Exact statistics (ek_calibrate) of training samples, their images unchanged: after every epoch those of
+     * `exact_samples` of them (default ek_exact_samples; all where there are fewer) validate, and keep_best and
+     * patience go by that; events tell the validation with the moving ones beside it. At the end the net has the exact
+     * ones, the last epoch's or with keep_best the best one's; with `exact_final` those of all training samples. Steps
+     * go on with the moving ones: the parameters are those of a training without it, to the last bit, while no choice
+     * depends on the validation. It takes as much memory as a step at most, or 64 MiB; results do not depend on it. */
+    bool exact_stats;
+    int64_t exact_samples;
+    bool exact_final;
 } ek_fit_options;
 
 /* Trains `net` on `train` by cross-entropy, d2l section 8.5.4. val may be NULL.
@@ -832,6 +844,10 @@ typedef struct ek_calibrate_options {
  * failure the net is as it was: EK_ERR_SHAPE as ek_fit and for one value per channel; EK_ERR_NUMERIC names layer and
  * channel of statistics that are not finite. */
 EK_API ek_status ek_calibrate(ek_net *net, const ek_dataset *dataset, const ek_calibrate_options *options);
+
+/* Samples that ek_fit's exact_stats measures after each epoch by default: 2048, or an eighth of the data set if that is
+ * less, but at least 128, or all. It costs some hundredths of an epoch. */
+EK_API int64_t ek_exact_samples(const ek_dataset *train);
 
 /* What a channel of a layer's output holds over the samples of a data set. */
 typedef struct ek_channel_stats {

@@ -211,6 +211,9 @@ static const struct {
     {"micro-batches", {.momentum = 0.5, .micro_batch = 3}},
     {"best", {.lr = 3, .epochs = 5, .keep_best = true}},
     {"patient", {.lr = 3, .epochs = 9, .patience = 2, .keep_best = true}},
+    {"exact, best, ghosts",
+     {.lr = 3, .epochs = 5, .keep_best = true, .micro_batch = 3, .ghost = true, .exact_stats = true}},
+    {"exact of all, patient", {.lr = 3, .epochs = 9, .patience = 2, .exact_stats = true, .exact_final = true}},
 };
 
 static void test_resumed_is_uninterrupted(void **state)
@@ -458,6 +461,7 @@ static void test_changed_recipe(void **state)
     REFUSED(schedule, EK_SCHEDULE_COSINE, "schedule: constant in the checkpoint, cosine now");
     REFUSED(keep_best, true, "keep_best: 0 in the checkpoint, 1 now");
     REFUSED(patience, 5, "patience: 0 in the checkpoint, 5 now");
+    REFUSED(exact_stats, true, "exact_stats: no in the checkpoint, of 50 samples now");
     REFUSED(recipe, "resize 32", "recipe: nothing in the checkpoint, resize 32 now");
     c = o;
     c.lr = 0.5f;

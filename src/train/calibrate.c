@@ -19,6 +19,9 @@
 /* Samples of a run where the passes may cut them as they like; by default of ek_calibrate_options.memory. */
 enum { RUN_SAMPLES = 4096, MEMORY = 1 << 30 };
 
+/* Samples that a training measures after an epoch, by default: so many, or that share of them, but not too few. */
+enum { EXACT_SAMPLES = 2048, EXACT_SHARE = 8, EXACT_LEAST = 128 };
+
 /* Levels first..end-1, `batch` samples at a time. */
 typedef struct pass {
     int first, end;
@@ -356,6 +359,15 @@ ek_status ek_calibrator_note(const ek_calibrator *c)
     snprintf(text, sizeof text, "exact, %" PRId64 " of %" PRId64 " samples%s%.200s", report.samples, report.total,
              *c->info.digest ? " of " : "", c->info.digest);
     return ek_net_set_note(c->net, "statistics", text);
+}
+
+int64_t ek_exact_samples(const ek_dataset *train)
+{
+    ek_dataset_info info;
+    ek_dataset_get_info(train, &info);
+    const int64_t share = info.count / EXACT_SHARE, some = share < EXACT_SAMPLES ? share : EXACT_SAMPLES;
+    const int64_t wanted = some > EXACT_LEAST ? some : EXACT_LEAST;
+    return wanted < info.count ? wanted : info.count;
 }
 
 ek_status ek_calibrate(ek_net *net, const ek_dataset *dataset, const ek_calibrate_options *options)

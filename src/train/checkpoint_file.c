@@ -238,8 +238,8 @@ static bool is_record(const ek_epoch_record *r, int64_t steps)
 {
     const bool counts = r->skipped >= 0 && r->skipped < (double)steps && r->skipped == floor(r->skipped);
     return isfinite(r->loss) && is_share(r->accuracy) && isfinite(r->val_loss) && is_share(r->val_accuracy) &&
-           isfinite(r->lr) && r->seconds >= 0 && r->val_seconds >= 0 && isfinite(r->seconds) &&
-           isfinite(r->val_seconds) && counts;
+           isfinite(r->moving_loss) && is_share(r->moving_accuracy) && isfinite(r->lr) && r->seconds >= 0 &&
+           r->val_seconds >= 0 && isfinite(r->seconds) && isfinite(r->val_seconds) && counts;
 }
 
 static ek_status read_history(const ek_safetensors_tensor *t, int64_t steps, ek_progress *p, const char *path)

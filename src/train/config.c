@@ -132,6 +132,11 @@ ek_status ek_config_make(ek_config *c, const ek_fit_options *o, const ek_net *ne
     EK_TRY(add_float(c, "augment.erase", o->augment.erase));
     EK_TRY(add_optimizer(c, o));
     EK_TRY(add_schedule(c, o));
+    char exact[48] = "no";
+    if (o->exact_stats)
+        snprintf(exact, sizeof exact, "of %" PRId64 " samples%s", o->exact_samples,
+                 o->exact_final ? ", of all at the end" : "");
+    EK_TRY(add_text(c, "exact_stats", exact));
     EK_TRY(add_whole(c, "keep_best", o->keep_best));
     return add_whole(c, "patience", o->patience);
 }

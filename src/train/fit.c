@@ -210,6 +210,9 @@ static ek_status tell_epoch(const ek_trainer *t, int epoch, int best, bool again
     event.val_loss = r->val_loss;
     event.val_accuracy = r->val_accuracy;
     event.val_seconds = r->val_seconds;
+    event.has_moving = t->evaluator && t->calibrator;
+    event.moving_loss = r->moving_loss;
+    event.moving_accuracy = r->moving_accuracy;
     event.lr = r->lr;
     event.best_epoch = best;
     event.skipped = (int)r->skipped;
@@ -260,6 +263,16 @@ static void copy_best(ek_trainer *t, bool back)
     }
 }
 
+/* The net as it is, with its exact statistics where there are some. */
+static void keep_best(ek_trainer *t)
+{
+    if (t->calibrator)
+        ek_calibrator_swap(t->calibrator);
+    copy_best(t, false);
+    if (t->calibrator)
+        ek_calibrator_swap(t->calibrator);
+}
+
 /* Whether patience, or the number of epochs, ends the training. */
 static bool is_over(const ek_trainer *t)
 {
@@ -306,19 +319,6 @@ static ek_status train_steps(ek_trainer *t)
     return EK_OK;
 }
 
-static ek_status validate(ek_trainer *t, ek_epoch_record *record)
-{
-    const double begin = seconds_now();
-    ek_metrics metrics = {0};
-    if (!t->evaluator)
-        return EK_OK;
-    EK_TRY(ek_evaluator_run(t->evaluator, NULL, NULL, &metrics));
-    record->val_loss = metrics.loss;
-    record->val_accuracy = metrics.accuracy;
-    record->val_seconds = seconds_now() - begin;
-    return EK_OK;
-}
-
 static ek_status train_epoch(ek_trainer *t)
 {
     ek_progress *p = &t->progress;
@@ -328,11 +328,13 @@ static ek_status train_epoch(ek_trainer *t)
                               .lr = t->rate,
                               .seconds = p->seconds,
                               .skipped = (double)p->omitted};
-    EK_TRY(validate(t, &record));
+    const double begin = seconds_now();
+    EK_TRY(ek_trainer_validate(t, &record));
+    record.val_seconds = seconds_now() - begin;
     EK_TRY(ek_progress_finish_epoch(p, &record));
     const int finished = p->epoch - 1, best = best_epoch(t);
     if (t->best && best == finished)
-        copy_best(t, false);
+        keep_best(t);
     EK_TRY(tell_epoch(t, finished, best, false));
     const bool due = !t->o.checkpoint_every || p->total % t->o.checkpoint_every == 0 || is_over(t);
     return keep_if(t, due, is_over(t));
@@ -354,7 +356,7 @@ static ek_status train_all(ek_trainer *t)
         ek_fail(status, "%s; the last good checkpoint is %s", ek_error(), newest);
     if (!status && t->best)
         copy_best(t, true);
-    return status;
+    return status ? status : ek_trainer_install(t);
 }
 
 ek_status ek_fit(ek_net *net, const ek_dataset *train, const ek_dataset *val, const ek_fit_options *options)

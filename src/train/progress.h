@@ -9,7 +9,8 @@
 /* A finished epoch, as its event told it. */
 typedef struct ek_epoch_record {
     double loss, accuracy, val_loss, val_accuracy, lr, seconds, val_seconds;
-    double skipped; /* steps that were left out */
+    double skipped;                      /* steps that were left out */
+    double moving_loss, moving_accuracy; /* with exact statistics: the validation's with the moving ones */
 } ek_epoch_record;
 
 enum { EK_EPOCH_NUMBERS = sizeof(ek_epoch_record) / sizeof(double) };

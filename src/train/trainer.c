@@ -33,6 +33,12 @@ static ek_status fill_options(ek_fit_options *o)
     if (o->max_skipped < -1)
         return ek_fail(EK_ERR_ARGUMENT, "ek_fit: max_skipped is %d; the least is -1, no step", o->max_skipped);
     o->max_skipped = o->max_skipped ? o->max_skipped : 3;
+    if (o->exact_samples < 0)
+        return ek_fail(EK_ERR_ARGUMENT, "ek_fit: exact_samples is %lld, but it cannot be negative",
+                       (long long)o->exact_samples);
+    if (!o->exact_stats && (o->exact_samples || o->exact_final))
+        return ek_fail(EK_ERR_ARGUMENT, "ek_fit: %s is about exact statistics; set exact_stats too",
+                       o->exact_final ? "exact_final" : "exact_samples");
     o->checkpoint_keep = o->checkpoint_keep ? o->checkpoint_keep : 3;
     o->epochs = o->epochs ? o->epochs : 10;
     o->batch_size = o->batch_size ? o->batch_size : 128;
@@ -135,6 +141,19 @@ static ek_status make_program(ek_trainer *t, int64_t most)
     return ek_plan_new(&t->program, t->net, &request);
 }
 
+/* No more memory than a step has, so that the option does not ask for much more where memory is short. */
+static ek_status open_exact(ek_trainer *t)
+{
+    const size_t step = ek_size_mul(t->program->arena_size, sizeof(float)), least = (size_t)64 << 20;
+    if (!t->o.exact_stats)
+        return EK_OK;
+    t->o.exact_samples = t->o.exact_samples ? t->o.exact_samples : ek_exact_samples(t->train);
+    t->o.exact_samples = t->o.exact_samples < t->count ? t->o.exact_samples : t->count;
+    return ek_calibrator_new(
+        &t->calibrator, t->net, t->train, t->backend,
+        &(ek_calibrate_options){.samples = t->o.exact_samples, .memory = (int64_t)(step > least ? step : least)});
+}
+
 /* Room for the best epoch's values, and what checkpoints need. */
 static ek_status open_keeping(ek_trainer *t, const ek_dataset *val)
 {
@@ -182,6 +201,7 @@ ek_status ek_trainer_open(ek_trainer *t, const ek_dataset *val)
     EK_TRY(ek_feed_new(&t->feed, t->train, most, ek_backend_threads(t->backend)));
     EK_TRY(open_input(t, &info));
     EK_TRY(make_program(t, most));
+    EK_TRY(open_exact(t));
     if (val)
         EK_TRY(ek_evaluator_new(&t->evaluator, t->net, val, t->backend, 0, false));
     EK_TRY(ek_net_set_note(t->net, "data.digest", *info.digest ? info.digest : NULL));
@@ -194,6 +214,7 @@ ek_status ek_trainer_open(ek_trainer *t, const ek_dataset *val)
 void ek_trainer_close(ek_trainer *t)
 {
     ek_evaluator_free(t->evaluator);
+    ek_calibrator_free(t->calibrator);
     ek_program_free(t->program);
     ek_feed_free(t->feed);
     ek_batch_arrays_free(&t->arrays);

@@ -5,6 +5,7 @@
 
 #include "data/feed.h"
 #include "net/normalize.h"
+#include "train/calibrate.h"
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
 
@@ -27,7 +28,8 @@ typedef struct ek_trainer {
     bool owed;                  /* a checkpoint was due at such a step */
     ek_backend *backend;
     ek_program *program;
-    ek_evaluator *evaluator; /* NULL without validation data */
+    ek_evaluator *evaluator;   /* NULL without validation data */
+    ek_calibrator *calibrator; /* NULL without exact statistics */
     ek_feed *feed;
     int fed; /* epoch whose images it gives, 0: none yet */
     ek_batch_arrays arrays;
@@ -51,6 +53,13 @@ void ek_trainer_close(ek_trainer *trainer);
 /* After a run of samples at..at+batch->samples-1 of the step that was not finite: finds out where that began, and adds
  * it to the message. EK_ERR_NUMERIC. */
 ek_status ek_trainer_blame(ek_trainer *trainer, const ek_batch *batch, int64_t at);
+
+/* Validation after an epoch, into its record (exact.c, as the next one). With exact statistics the calibrator has
+ * measured them when it returns. */
+ek_status ek_trainer_validate(ek_trainer *trainer, ek_epoch_record *record);
+
+/* At the end, of a net that is the last or the best epoch's: its exact statistics, where they are asked for. */
+ek_status ek_trainer_install(ek_trainer *trainer);
 
 /* Samples that go through the net together: their statistics are one. */
 int64_t ek_trainer_group(const ek_trainer *trainer);
