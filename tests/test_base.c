@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Tests of src/base: status and messages, memory, random numbers, threads. */
 #define _GNU_SOURCE
+#include "base/crc32c.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "base/status.h"
@@ -491,9 +492,33 @@ static void test_processors(void **state)
     assert_int_equal(ek_processors(), all);
 }
 
+/* ---- Checksums -------------------------------------------------------------------------------------------------- */
+
+/* RFC 3720, appendix B.4, and the check value of the catalogue of CRCs. */
+static void test_crc32c(void **state)
+{
+    (void)state;
+    unsigned char bytes[32];
+    assert_int_equal(ek_crc32c(0, "123456789", 9), 0xe3069283u);
+    assert_int_equal(ek_crc32c(0, "", 0), 0);
+    memset(bytes, 0, sizeof bytes);
+    assert_int_equal(ek_crc32c(0, bytes, 32), 0x8a9136aau);
+    memset(bytes, 0xff, sizeof bytes);
+    assert_int_equal(ek_crc32c(0, bytes, 32), 0x62a8ab43u);
+    for (int i = 0; i < 32; i++)
+        bytes[i] = (unsigned char)i;
+    assert_int_equal(ek_crc32c(0, bytes, 32), 0x46dd794eu);
+    for (size_t cut = 0; cut <= 32; cut++)
+        assert_int_equal(ek_crc32c(ek_crc32c(0, bytes, cut), bytes + cut, 32 - cut), 0x46dd794eu);
+    for (int i = 0; i < 32; i++)
+        bytes[i] = (unsigned char)(31 - i);
+    assert_int_equal(ek_crc32c(0, bytes, 32), 0x113fdb5cu);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_crc32c),
         cmocka_unit_test(test_status_names),
         cmocka_unit_test(test_version),
         cmocka_unit_test(test_message),

@@ -85,8 +85,16 @@ ek_status ek_file_read(const char *path, size_t limit, unsigned char **data, siz
 
 /* ---- Writing ------------------------------------------------------------------------------------------------ */
 
+static _Thread_local int last_error;
+
+bool ek_file_wanted_room(void)
+{
+    return last_error == ENOSPC || last_error == EDQUOT;
+}
+
 static ek_status cannot_write(const char *path, int error)
 {
+    last_error = error;
     return ek_fail(EK_ERR_IO, "%s: cannot be written: %s", path, strerror(error));
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/status.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* The whole of a regular file (not longer than `limit` bytes) in memory for ek_free, with a zero byte behind it.
@@ -29,6 +30,9 @@ ek_status ek_file_write(ek_file_writer *writer, const void *data, size_t size);
 /* Syncs, gives the file its name, syncs the folder, frees the writer. After a failure nothing of it is left and the
  * old file, if any, is as it was. (A folder that cannot be synced is no failure: the file has its name by then.) */
 ek_status ek_file_commit(ek_file_writer *writer);
+
+/* Whether this thread's last file that could not be written wanted room: on its disk, or in its user's share of it. */
+bool ek_file_wanted_room(void);
 
 /* Removes the temporary file and frees the writer. NULL is fine. */
 void ek_file_abandon(ek_file_writer *writer);

@@ -205,10 +205,39 @@ static void remove_old(ek_checkpoints *c, int64_t step)
     ek_free(l.steps);
 }
 
-ek_status ek_checkpoints_write(ek_checkpoints *c, const ek_progress *progress)
+/* The oldest up to `step` goes, unless it is the only one that is known to be whole. */
+static bool make_room(ek_checkpoints *c, int64_t step)
+{
+    listing l;
+    bool made = false;
+    if (list_folder(c, &l) == EK_OK) {
+        while (l.count && l.steps[l.count - 1] > step)
+            l.count--;
+        if (l.count && c->newest >= 0 && l.steps[l.count - 1] < c->newest) {
+            name_checkpoint(c, l.steps[l.count - 1]);
+            made = unlink(c->path) == 0;
+        }
+    }
+    ek_free(l.steps);
+    return made;
+}
+
+static ek_status write_one(ek_checkpoints *c, const ek_progress *progress)
 {
     name_checkpoint(c, progress->total);
-    EK_TRY(ek_checkpoint_write(c->state, c->config, progress, c->path));
+    return ek_checkpoint_write(c->state, c->config, progress, c->path);
+}
+
+/* A disk may have room for just as many as are kept: then the oldest goes before the new one is there, not after. */
+ek_status ek_checkpoints_write(ek_checkpoints *c, const ek_progress *progress)
+{
+    ek_status status = write_one(c, progress);
+    if (status == EK_ERR_IO && ek_file_wanted_room() && make_room(c, progress->total))
+        status = write_one(c, progress);
+    if (status) {
+        name_checkpoint(c, progress->total);
+        return status;
+    }
     c->newest = progress->total;
     remove_old(c, progress->total);
     name_checkpoint(c, progress->total);

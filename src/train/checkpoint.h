@@ -26,7 +26,8 @@ ek_status ek_checkpoints_open(ek_checkpoints **checkpoints, const char *folder, 
                               const ek_checkpoint_state *state, const ek_config *config);
 void ek_checkpoints_free(ek_checkpoints *checkpoints);
 
-/* Writes one, then removes the oldest beyond those to keep. */
+/* Writes one, then removes the oldest beyond those to keep; where the disk has no room for it, the oldest goes first,
+ * unless none that is whole would stay. */
 ek_status ek_checkpoints_write(ek_checkpoints *checkpoints, const ek_progress *progress);
 
 /* Takes the newest that is whole into the state and *progress; calls `broken` for those before it, with ek_error()

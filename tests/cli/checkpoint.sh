@@ -95,6 +95,7 @@ report "a broken pipe leaves the same model" "$(cmp model.safetensors model4.saf
 # ---- No room
 
 size=$(stat -c %s good/checkpoint-000000036.safetensors)
+pages=$(((size + 4095) / 4096))
 rm -rf kept5
 { (ulimit -f 1 && exec $train --checkpoint kept5 --every 6 --quiet) 2>&1; echo $? >code; } | cat >err
 warned=$(grep -c '^evenkeel train: warning: no checkpoint: .*File too large; training goes on$' err)
@@ -110,7 +111,8 @@ if mount -t tmpfs -o size=256k tmpfs disk 2>/dev/null; then
         $train --checkpoint disk/kept --every 2 --out full.safetensors --quiet 2>err || faults="$faults status at $left;"
         cmp -s model.safetensors full.safetensors || faults="$faults model at $left;"
         ls disk/kept/*.tmp-* >/dev/null 2>&1 && faults="$faults half a file at $left;"
-        [ $left -gt 20 ] || grep -q 'No space left on device; training goes on$' err || grep -q "disk/kept: cannot be made" err ||
+        [ $left -ge $((2 * pages)) ] ||
+            grep -Eq 'No space left on device; training goes on$|disk/kept: cannot be made' err ||
             faults="$faults no warning at $left;"
         rm -f disk/filler
         if ls disk/kept/checkpoint-* >/dev/null 2>&1; then
@@ -120,6 +122,15 @@ if mount -t tmpfs -o size=256k tmpfs disk 2>/dev/null; then
     done
     umount disk
     report "a disk that is full at ten places" "$faults"
+    for room in 3 2 1; do # checkpoints that the disk has room for, and a page for the lock
+        mount -t tmpfs -o size=$((4 * (room * pages + 1)))k tmpfs disk
+        run $train --checkpoint disk/kept --out full.safetensors
+        same "a disk with room for $room has the last $room" "0 $((room > 1 ? 0 : 5)) $room" \
+            "$status $(grep -c 'No space left on device; training goes on$' err) $(ls disk/kept/checkpoint-* | wc -l)"
+        [ $room = 1 ] || same "up to the end" disk/kept/checkpoint-000000036.safetensors "$(ls disk/kept/check* | tail -n 1)"
+        report "and the same model comes of it" "$(cmp model.safetensors full.safetensors 2>&1)"
+        umount disk
+    done
 else
     echo "SKIP: a full disk needs the right to mount one; the limit of files above stands for it"
 fi
