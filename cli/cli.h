@@ -32,6 +32,7 @@ int cli_data(const cli_command *self, int argc, char **argv);
 int cli_bench(const cli_command *self, int argc, char **argv);
 int cli_plot(const cli_command *self, int argc, char **argv);
 int cli_report(const cli_command *self, int argc, char **argv);
+int cli_sweep_command(const cli_command *self, int argc, char **argv);
 
 /* Runs the one of `commands` (ends with a NULL name) that argv[0] names; `self` is the command they belong to. */
 int cli_dispatch(const cli_command *self, const cli_command *commands, int argc, char **argv);

@@ -29,6 +29,19 @@ void cli_json_close(cli_json *json)
     json->more = true;
 }
 
+void cli_json_list(cli_json *json, const char *key)
+{
+    put_key(json, key);
+    putc('[', json->to);
+    json->more = false;
+}
+
+void cli_json_list_end(cli_json *json)
+{
+    putc(']', json->to);
+    json->more = true;
+}
+
 void cli_json_text(cli_json *json, const char *key, const char *text)
 {
     put_key(json, key);

@@ -14,6 +14,10 @@ typedef struct cli_json {
 void cli_json_open(cli_json *json, const char *key);
 void cli_json_close(cli_json *json);
 
+/* The same for an array, whose members have no key. */
+void cli_json_list(cli_json *json, const char *key);
+void cli_json_list_end(cli_json *json);
+
 /* Members. text NULL, and numbers that are not finite, are null; a number has as many digits as it takes to read the
  * same double back, 17 at most. */
 void cli_json_text(cli_json *json, const char *key, const char *text);

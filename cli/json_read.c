@@ -178,6 +178,21 @@ bool cli_json_next(cli_span *rest, cli_span *key, cli_span *value)
     return true;
 }
 
+bool cli_json_item(cli_span *rest, cli_span *value)
+{
+    reader r = {rest->at, rest->at + rest->size};
+    skip_blanks(&r);
+    if (!take(&r, '[') && !take(&r, ','))
+        return false;
+    skip_blanks(&r);
+    const char *begin = r.at;
+    if (!take_value(&r, 0))
+        return false;
+    *value = (cli_span){begin, (size_t)(r.at - begin)};
+    *rest = (cli_span){r.at, (size_t)(r.end - r.at)};
+    return true;
+}
+
 bool cli_json_member(cli_span object, const char *key, cli_span *value)
 {
     cli_span name;

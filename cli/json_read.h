@@ -20,6 +20,9 @@ bool cli_json_is_valid(cli_span text);
  * until one returns false. The key is without its quotes, as it is written. */
 bool cli_json_next(cli_span *rest, cli_span *key, cli_span *value);
 
+/* The same for the items of an array. */
+bool cli_json_item(cli_span *rest, cli_span *value);
+
 /* Member `key` of a valid value, the first of that name; false where it is no object or has none. */
 bool cli_json_member(cli_span object, const char *key, cli_span *value);
 

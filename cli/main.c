@@ -45,6 +45,16 @@ static const cli_command commands[] = {
          "takes for what, its most confident mistakes, what its batch norms have learned, its layers.\n",
      .example = "  evenkeel report model.safetensors --log runs.jsonl --out model.html\n",
      .run = cli_report},
+    {.name = "sweep",
+     .summary = "train a grid of options and seeds; means, deviations, a chart",
+     .text =
+         "Trains once for every combination of the values that options of 'evenkeel train' are given, and for every\n"
+         "seed, a process a run, as many at a time as there are processors. A list's values are separated by commas,\n"
+         "or by ; where the values have commas of their own, as those of --augment, --milestones and --normalize.\n"
+         "The same command again goes on with what is not done; one with more values or seeds adds them.\n",
+     .example = "  evenkeel sweep --net lenet,bn-lenet --lr 0.01,0.1,1 --seeds 10 --out rates\n"
+                "  evenkeel sweep --show rates -o rates.svg\n",
+     .run = cli_sweep_command},
     {.name = "bench",
      .summary = "how fast this machine trains and predicts",
      .text =

@@ -8,7 +8,7 @@
 
 const char cli_exit_text[] = "Exit status: 0 done, 1 failed, 2 wrong usage.\n";
 
-enum { OPTIONS_MAX = 64, COLUMN = 24 };
+enum { OPTIONS_MAX = 128, COLUMN = 24 };
 
 static bool is_operand(const cli_option *option)
 {

@@ -4,10 +4,9 @@
 #include "plot.h"
 
 #ifdef EK_HAVE_CAIRO
+#include "drawing.h"
 #include "scale.h"
 
-#include <cairo-svg.h>
-#include <cairo.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,56 +16,16 @@ static const char *const names[RUN_CURVES] = {"train loss", "val loss", "val acc
 static const double width = 1200, margin = 28, between = 34, ticks_room = 40, plot_height = 250;
 static const double row_height = 22, text_size = 13, small_size = 12;
 
-/* Curves, after Okabe and Ito 2008: apart for colour-blind eyes too. Beyond them dashes tell runs apart. */
-static const uint32_t colours[] = {0x0072b2, 0xd55e00, 0x009e73, 0xcc79a7, 0xe69f00, 0x56b4e9, 0x000000};
-enum { COLOURS = sizeof colours / sizeof *colours, DOTS_UNTIL = 30 };
-static const uint32_t ink = 0x222222, faint = 0x6b6b6b, axis = 0x9a9a9a, grid = 0xe4e4e4;
+/* Beyond the colours, dashes tell runs apart. */
+enum { DOTS_UNTIL = 30 };
 
 typedef struct picture {
     cairo_t *to;
     const cli_runs *runs;
+    const cli_plot_style *style;
     int last_epoch;
     double top; /* of the panels */
 } picture;
-
-/* ---- Words ----------------------------------------------------------------------------------------------------- */
-
-static void set_colour(cairo_t *to, uint32_t rgb)
-{
-    cairo_set_source_rgb(to, (rgb >> 16) / 255.0, (rgb >> 8 & 255) / 255.0, (rgb & 255) / 255.0);
-}
-
-static double text_width(cairo_t *to, const char *text)
-{
-    cairo_text_extents_t extents;
-    cairo_text_extents(to, text, &extents);
-    return extents.x_advance;
-}
-
-/* Text whose base line begins at (x, y), or which `align` puts with its middle (0.5) or its end (1) there. */
-static void put_text(cairo_t *to, double x, double y, double align, double size, uint32_t colour, const char *text)
-{
-    cairo_set_font_size(to, size);
-    set_colour(to, colour);
-    cairo_move_to(to, x - align * text_width(to, text), y);
-    cairo_show_text(to, text);
-}
-
-/* The same at its left end, any bytes as text, cut off with an ellipsis where it is wider than `room`. */
-static void put_cut(cairo_t *to, double x, double y, double room, double size, uint32_t colour, const char *text)
-{
-    static const char ellipsis[] = "…";
-    char cut[512];
-    size_t length = cli_copy_text(cut, sizeof cut - sizeof ellipsis, text, strlen(text));
-    cairo_set_font_size(to, size);
-    while (length > 0 && text_width(to, cut) > room) {
-        do
-            length--;
-        while (length > 0 && ((unsigned char)cut[length] & 0xc0) == 0x80);
-        memcpy(cut + length, ellipsis, sizeof ellipsis);
-    }
-    put_text(to, x, y, 0, size, colour, cut);
-}
 
 /* ---- Panels ---------------------------------------------------------------------------------------------------- */
 
@@ -86,41 +45,32 @@ static double place_y(const panel *p, double value)
     return p->bottom - (value - p->y.low) / (p->y.high - p->y.low) * (p->bottom - p->top);
 }
 
-static void draw_line(cairo_t *to, double x0, double y0, double x1, double y1, uint32_t colour)
-{
-    set_colour(to, colour);
-    cairo_set_line_width(to, 1);
-    cairo_move_to(to, floor(x0) + 0.5, floor(y0) + 0.5);
-    cairo_line_to(to, floor(x1) + 0.5, floor(y1) + 0.5);
-    cairo_stroke(to);
-}
-
 static void draw_axes(const picture *pic, const panel *p)
 {
     char text[32];
     cairo_t *to = pic->to;
     for (int i = 0; i < p->y.marks; i++) {
         const double y = place_y(p, p->y.mark[i]);
-        draw_line(to, p->left, y, p->right, y, grid);
+        cli_draw_line(to, p->left, y, p->right, y, CLI_GRID);
         cli_scale_text(&p->y, i, text, sizeof text);
-        put_text(to, p->left - 8, y + 4, 1, small_size, faint, text);
+        cli_draw_text(to, p->left - 8, y + 4, 1, small_size, CLI_FAINT, text);
     }
-    draw_line(to, p->left, p->bottom, p->right, p->bottom, axis);
+    cli_draw_line(to, p->left, p->bottom, p->right, p->bottom, CLI_AXIS);
     for (int i = 0; i < p->x.marks; i++) {
         const double x = place_x(p, p->x.mark[i]);
-        draw_line(to, x, p->bottom, x, p->bottom + 4, axis);
+        cli_draw_line(to, x, p->bottom, x, p->bottom + 4, CLI_AXIS);
         cli_scale_text(&p->x, i, text, sizeof text);
-        put_text(to, x, p->bottom + 18, 0.5, small_size, faint, text);
+        cli_draw_text(to, x, p->bottom + 18, 0.5, small_size, CLI_FAINT, text);
     }
-    put_text(to, p->right, p->bottom + 34, 1, small_size, faint, "epoch");
-    put_text(to, p->left - ticks_room, p->top - 16, 0, text_size + 1, ink, names[p->curve]);
+    cli_draw_text(to, p->right, p->bottom + 34, 1, small_size, CLI_FAINT, "epoch");
+    cli_draw_text(to, p->left - ticks_room, p->top - 16, 0, text_size + 1, CLI_INK, names[p->curve]);
 }
 
 static void set_pen(cairo_t *to, int run)
 {
     static const double dashes[3][2] = {{0, 0}, {6, 3.5}, {1.5, 3}};
-    const double *dash = dashes[run / COLOURS % 3];
-    set_colour(to, colours[run % COLOURS]);
+    const double *dash = dashes[run / CLI_COLOURS % 3];
+    cli_set_colour(to, cli_colours[run % CLI_COLOURS]);
     cairo_set_line_width(to, 1.9);
     cairo_set_line_join(to, CAIRO_LINE_JOIN_ROUND);
     cairo_set_dash(to, dash, dash[0] > 0 ? 2 : 0, 0);
@@ -215,7 +165,7 @@ static void draw_legend(const picture *pic, double top)
     double widest = 0;
     cairo_set_font_size(to, text_size);
     for (int i = 0; i < pic->runs->count; i++)
-        widest = fmax(widest, text_width(to, pic->runs->run[i].label));
+        widest = fmax(widest, cli_text_width(to, pic->runs->run[i].label));
     widest = fmin(widest, column * 0.35);
     for (int i = 0; i < pic->runs->count; i++) {
         const double x = margin + i / rows * column, y = top + i % rows * row_height;
@@ -225,78 +175,42 @@ static void draw_legend(const picture *pic, double top)
         cairo_line_to(to, x + swatch, y - 4.5);
         cairo_stroke(to);
         cairo_set_dash(to, NULL, 0, 0);
-        put_cut(to, x + swatch + 8, y, widest + 1, text_size, ink, pic->runs->run[i].label);
+        cli_draw_cut(to, x + swatch + 8, y, widest + 1, text_size, CLI_INK, pic->runs->run[i].label);
         describe(&pic->runs->run[i], text, sizeof text);
         const double begin = swatch + widest + 26;
-        put_cut(to, x + begin, y, column - begin - 12, text_size, faint, text);
+        cli_draw_cut(to, x + begin, y, column - begin - 12, text_size, CLI_FAINT, text);
     }
 }
 
 /* ---- All of it ------------------------------------------------------------------------------------------------- */
 
-typedef struct sink {
-    char *data;
-    size_t size;
-    FILE *to;
-} sink;
-
-static cairo_status_t take_bytes(void *user, const unsigned char *data, unsigned size)
+static void draw_all(cairo_t *to, const void *user)
 {
-    return fwrite(data, 1, size, user) == size ? CAIRO_STATUS_SUCCESS : CAIRO_STATUS_WRITE_ERROR;
-}
-
-static void draw_all(const cli_plot_style *style, picture *pic, double height)
-{
-    cairo_t *to = pic->to;
-    if (!style->transparent) {
-        cairo_set_source_rgb(to, 1, 1, 1);
-        cairo_rectangle(to, 0, 0, width, height);
-        cairo_fill(to);
-    }
-    cairo_select_font_face(to, "sans-serif", CAIRO_FONT_SLANT_NORMAL, CAIRO_FONT_WEIGHT_NORMAL);
-    if (style->title)
-        put_cut(to, margin, margin + 14, width - 2 * margin, 18, ink, style->title);
+    const picture *whole = user;
+    picture pic = *whole;
+    pic.to = to;
+    if (pic.style->title)
+        cli_draw_cut(to, margin, margin + 14, width - 2 * margin, 18, CLI_INK, pic.style->title);
     for (int curve = 0; curve < RUN_CURVES; curve++)
-        draw_panel(pic, (cli_curve)curve);
-    draw_legend(pic, pic->top + plot_height + 66);
+        draw_panel(&pic, (cli_curve)curve);
+    draw_legend(&pic, pic.top + plot_height + 66);
 }
 
 int cli_plot_draw(const cli_command *self, const cli_plot_style *style, const cli_runs *runs, char **data,
                   size_t *size)
 {
-    const double scale = style->svg ? 1 : 2;
-    picture pic = {.runs = runs, .top = style->title ? 100 : 58};
-    const double height = pic.top + plot_height + 66 + (legend_rows(runs) - 1) * row_height + margin - 8;
-    sink s = {.to = NULL};
+    picture pic = {.runs = runs, .style = style, .top = style->title ? 100 : 58};
     for (int i = 0; i < runs->count; i++)
         if (runs->run[i].epochs && runs->run[i].epoch[runs->run[i].epochs - 1].epoch > pic.last_epoch)
             pic.last_epoch = runs->run[i].epoch[runs->run[i].epochs - 1].epoch;
     if (pic.last_epoch == 0)
         return cli_fail(self, "no run has a finished epoch yet");
-    if (!(s.to = open_memstream(&s.data, &s.size)))
-        return cli_fail(self, "out of memory");
-    cairo_surface_t *surface =
-        style->svg ? cairo_svg_surface_create_for_stream(take_bytes, s.to, width, height)
-                   : cairo_image_surface_create(CAIRO_FORMAT_ARGB32, (int)(width * scale), (int)(height * scale));
-    pic.to = cairo_create(surface);
-    cairo_scale(pic.to, scale, scale);
-    draw_all(style, &pic, height);
-    cairo_status_t status = cairo_status(pic.to);
-    cairo_destroy(pic.to);
-    if (!status && !style->svg)
-        status = cairo_surface_write_to_png_stream(surface, take_bytes, s.to);
-    cairo_surface_finish(surface); /* writes the end of an SVG */
-    status = status ? status : cairo_surface_status(surface);
-    cairo_surface_destroy(surface);
-    if (fclose(s.to) && !status)
-        status = CAIRO_STATUS_NO_MEMORY;
-    *data = s.data;
-    *size = s.size;
-    if (status) {
-        free(s.data);
-        return cli_fail(self, "drawing: %s", cairo_status_to_string(status));
-    }
-    return CLI_GO;
+    const cli_picture page = {.width = width,
+                              .height =
+                                  pic.top + plot_height + 66 + (legend_rows(runs) - 1) * row_height + margin - 8,
+                              .svg = style->svg,
+                              .transparent = style->transparent};
+    return cli_picture_make(self, &page, draw_all, &pic, data, size);
 }
 
 #else

@@ -134,7 +134,7 @@ static void label(cli_run *run, const char *path, int number, int count)
 }
 
 /* The bytes that are left of `file`, *size of them; NULL with errno. */
-static char *read_rest(FILE *file, size_t *size)
+static char *read_rest(FILE *file, size_t most, size_t *size)
 {
     char *text = NULL;
     size_t room = 0;
@@ -142,9 +142,9 @@ static char *read_rest(FILE *file, size_t *size)
     for (;;) {
         if (*size == room) {
             room = 2 * room + 65536;
-            char *larger = *size <= size_max ? realloc(text, room) : NULL;
+            char *larger = *size <= most ? realloc(text, room) : NULL;
             if (!larger) {
-                errno = *size <= size_max ? ENOMEM : EFBIG;
+                errno = *size <= most ? ENOMEM : EFBIG;
                 break;
             }
             text = larger;
@@ -152,19 +152,19 @@ static char *read_rest(FILE *file, size_t *size)
         *size += fread(text + *size, 1, room - *size, file);
         if (ferror(file))
             break;
-        if (feof(file) && *size <= size_max)
+        if (feof(file) && *size <= most)
             return text;
     }
     free(text);
     return NULL;
 }
 
-static char *read_file(const char *path, size_t *size)
+char *cli_log_read(const char *path, size_t most, size_t *size)
 {
     FILE *file = fopen(path, "re");
     if (!file)
         return NULL;
-    char *text = read_rest(file, size);
+    char *text = read_rest(file, most, size);
     const int error = errno;
     fclose(file);
     errno = error;
@@ -174,7 +174,7 @@ static char *read_file(const char *path, size_t *size)
 int cli_runs_read(const cli_command *self, cli_runs *runs, const char *path, bool last)
 {
     size_t size;
-    char *text = read_file(path, &size);
+    char *text = cli_log_read(path, size_max, &size);
     if (!text)
         return cli_fail(self, "%s: cannot be read: %s", path, strerror(errno));
     const int first = runs->count;

@@ -44,6 +44,9 @@ bool cli_runs_parse(cli_runs *runs, const char *text, size_t size);
  * and ending, behind it "#2" and so on where there are several. CLI_GO, or CLI_FAILED after a message. */
 int cli_runs_read(const cli_command *self, cli_runs *runs, const char *path, bool last);
 
+/* A file's bytes for free(), *size of them, `most` or fewer; NULL with errno. */
+char *cli_log_read(const char *path, size_t most, size_t *size);
+
 void cli_runs_free(cli_runs *runs);
 
 #endif

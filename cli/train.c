@@ -298,7 +298,7 @@ static int read_chart(const cli_command *self, cli_settings *set)
                      nearest ? nearest : "auto, unicode, ascii and none", nearest ? "'?" : "");
 }
 
-int cli_train(const cli_command *self, int argc, char **argv)
+int cli_train_read(const cli_command *self, int argc, char **argv, cli_settings *settings, cli_option *table)
 {
     cli_settings set = {.data = CLI_DATA_DEFAULT,
                         .net = CLI_NET_DEFAULT,
@@ -362,6 +362,11 @@ int cli_train(const cli_command *self, int argc, char **argv)
     cli_option options[sizeof own / sizeof *own + RECIPE_OPTIONS + 1] = {{.name = NULL}};
     memcpy(options, own, sizeof own);
     cli_recipe_options(&set.recipe, options + sizeof own / sizeof *own);
+    _Static_assert(sizeof options / sizeof *options <= TRAIN_OPTIONS, "room for the table");
+    if (table) {
+        memcpy(table, options, sizeof options);
+        return CLI_GO;
+    }
     int status = cli_parse(self, options, argc, argv);
     if (status == CLI_GO)
         status = cli_recipe_read(self, &set.recipe);
@@ -379,6 +384,16 @@ int cli_train(const cli_command *self, int argc, char **argv)
         return cli_usage(self, "--resume DIR keeps checkpoints in that folder, too; leave out --checkpoint");
     if ((set.every || set.keep) && !cli_checkpoints(&set))
         return cli_usage(self, "%s is about checkpoints; add --checkpoint DIR", set.every ? "--every" : "--keep");
+    *settings = set;
+    return CLI_GO;
+}
+
+int cli_train(const cli_command *self, int argc, char **argv)
+{
+    cli_settings set;
+    const int status = cli_train_read(self, argc, argv, &set, NULL);
+    if (status != CLI_GO)
+        return status;
     cli_training t = {.self = self, .set = &set, .log.fd = -1, .board.fd = -1};
     const int result = cli_finish(self, train(&t));
     free(t.run.epoch);

@@ -236,8 +236,9 @@ static void test_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_valid), cmocka_unit_test(test_members), cmocka_unit_test(test_text),
-        cmocka_unit_test(test_runs),  cmocka_unit_test(test_many),    cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_valid), cmocka_unit_test(test_members), cmocka_unit_test(test_items),
+        cmocka_unit_test(test_text),  cmocka_unit_test(test_runs),    cmocka_unit_test(test_many),
+        cmocka_unit_test(test_cut),
     };
     return cmocka_run_group_tests_name("runs", tests, NULL, NULL);
 }

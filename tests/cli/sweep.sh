@@ -1,0 +1,132 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# evenkeel sweep: a grid of trainings, what is told of it, going on after kills, more of it, runs that fail.
+. "$(dirname "$0")/helpers"
+cd "$work" || exit 1
+python3 "$here/make_idx.py" tiny --train 96 --test 50 --side 12
+printf 'input 1 12 12\nconv2d 4 kernel=3\nbatchnorm\nrelu\nmaxpool 2\nflatten\nlinear 10\n' >bn.net
+printf 'input 1 12 12\nconv2d 4 kernel=3\nrelu\nmaxpool 2\nflatten\nlinear 10\n' >plain.net
+sweep="$EVENKEEL sweep --data tiny --batch-size 16"
+[ -n "${EVENKEEL_TEST_QUICK-}" ] && long=30 || long=60
+export LC_ALL=C.UTF-8
+# Where memory is watched: fontconfig keeps some to the end, which is not this command's.
+echo "leak:libfontconfig" >suppressions
+export LSAN_OPTIONS="suppressions=$work/suppressions:print_suppressions=0"
+
+# ---- What is told before anything runs
+
+fails "no folder" 2 "^evenkeel sweep: --out DIR is missing" $sweep
+fails "a wrong value among right ones" 2 "^evenkeel sweep: --lr: '0' is not a number from" $sweep --lr 0.1,0 --out none
+fails "a value twice" 2 "^evenkeel sweep: --lr: 0.1 is given twice" $sweep --lr 0.1,1,0.1 --out none
+fails "an empty value" 2 "^evenkeel sweep: --lr: an empty value" $sweep --lr 0.1,,1 --out none
+fails "an empty value at the end" 2 "^evenkeel sweep: --lr: an empty value" $sweep --lr 0.1, --out none
+fails "an unknown net" 1 "neither a net nor a file 'bn-lnet'; did you mean 'bn-lenet'" $sweep --net lenet,bn-lnet --out none
+fails "unknown data" 1 "^evenkeel sweep: \./gone: no such folder" "$EVENKEEL" sweep --data ./gone --out none
+fails "an option that each run has its own of" 2 "no option '--log'" $sweep --log x --out none
+fails "seeds that are none" 2 "^evenkeel sweep: --seeds: 'x' is neither a number" $sweep --seeds x --out none
+fails "both kinds of seeds" 2 "leave one out$" $sweep --seeds 2 --seed 3 --out none
+fails "a picture of another kind" 2 "^evenkeel sweep: --plot: 'p.pdf' ends neither" $sweep --out none -o p.pdf
+fails "names that are alike" 2 "have the same name, bn.net; rename one" $sweep --net bn.net,./bn.net --out none
+fails "too many runs" 2 "more than 10000 runs" $sweep --seeds 1000 --epochs 1,2,3,4 --patience 5,6,7 --out none
+fails "nothing to show" 1 "^evenkeel sweep: none/sweep.json: cannot be read: No such file" "$EVENKEEL" sweep --show none
+absent "nothing was begun" "none*"
+
+# ---- A grid
+
+grid="$sweep --net bn.net,plain.net --epochs 3 --models --out grid"
+passes "a grid" "^plain.net +0.1 +2 " $grid --lr 0.01,0.1 --seeds 2
+same "a line a run" 8 "$(grep -c 'net,lr=0.*,seed=[01]: val_accuracy' out)"
+same "a strip a point of the grid" 4 "$(grep -Ec '^net (bn|plain).net, lr 0.0?1 .*┃' out)"
+"$EVENKEEL" train --data tiny --batch-size 16 --net bn.net --epochs 3 --lr 0.1 --seed 1 --out one.model --quiet
+report "each run is a training" "$(cmp one.model grid/net=bn.net,lr=0.1,seed=1/model.safetensors 2>&1)"
+cp grid/sweep.json before.json
+passes "the same again" "^bn.net +0.01 +2 " $grid --lr 0.01,0.1 --seeds 2
+same "runs nothing" "0 1" "$(grep -c 'seed=' out) $(cat grid/*/log.jsonl | grep -c '"start"' | awk '{print $1 / 8}')"
+passes "one more value and seed" "^bn.net +1 +3 " $grid --lr 0.01,1,0.1 --seeds 0,1,7
+same "run what is missing" 10 "$(grep -c 'seed=.*: val' out)"
+fails "fewer values" 1 "^evenkeel sweep: grid holds another sweep: --lr 0.01,1,0.1 there, 0.1 now" $grid --lr 0.1 --seeds 8
+fails "another recipe" 1 "holds another sweep: --lr .* not given now; --micro.*; --momentum not given there; --ghost not given there" \
+    $grid --seeds 8 --momentum 0.9 --ghost --micro-batch 8
+passes "as JSON" "" "$EVENKEEL" sweep --show grid --json
+report "has what the logs say" "$(python3 - <<'END'
+import json, math, statistics
+found = json.load(open("out"))
+rows = {(r["options"]["net"], r["options"]["lr"]): r for r in found["rows"]}
+if len(rows) != 6 or found["runs"] != 18:
+    print(len(rows), "rows of", found["runs"], "runs")
+for (net, lr), row in rows.items():
+    for key in "val_accuracy", "val_loss", "train_loss":
+        logs = [[json.loads(line) for line in open(f"grid/net={net},lr={lr},seed={seed}/log.jsonl")] for seed in (0, 1, 7)]
+        values = [[e for e in log if e["event"] == "epoch"][-1][key] for log in logs]
+        got = row[key]
+        wanted = statistics.mean(values), statistics.stdev(values), min(values), max(values)
+        if not all(math.isclose(a, b, rel_tol=1e-12, abs_tol=1e-12)
+                   for a, b in zip(wanted, (got["mean"], got["sd"], got["min"], got["max"]))):
+            print(net, lr, key, wanted, got)
+    if (row["done"], row["failed"], row["to_do"]) != (3, 0, 0):
+        print(net, lr, row["done"], row["failed"], row["to_do"])
+END
+)"
+echo '{"format":1}' >grid/sweep.json
+fails "a grid that is none" 1 "^evenkeel sweep: grid/sweep.json: is not what a sweep has written" "$EVENKEEL" sweep --show grid
+head -c 100 before.json >grid/sweep.json
+fails "nor is it overwritten" 1 "grid/sweep.json: is not what a sweep has written" $grid --seeds 2
+cp before.json grid/sweep.json
+passes "lists of lists" "^crop=1,flip +1 " $sweep --net bn.net --epochs 1 --augment 'none;crop=1,flip' --out lists
+passes "plot takes the logs, or there is no cairo" "" \
+    sh -c "'$EVENKEEL' plot lists/*/log.jsonl -o p.svg || '$EVENKEEL' plot lists/*/log.jsonl -o p.svg 2>&1 | grep 'without cairo'" 2>/dev/null
+
+# ---- Pictures
+
+run "$EVENKEEL" sweep --show grid -o grid.png
+if grep -q "without cairo" err; then
+    echo "SKIP: pictures of sweeps: this build has no cairo"
+else
+    passes "as PNG" "^bn.net" "$EVENKEEL" sweep --show grid -o grid.png
+    report "in a colour a value" "$(python3 "$here/read_picture.py" png grid.png white 0072b2 d55e00 2>&1)"
+    passes "as SVG" "^bn.net" "$EVENKEEL" sweep --show grid -o grid.svg
+    report "which is XML" "$(python3 -c 'import xml.etree.ElementTree as t; t.parse("grid.svg")' 2>&1)"
+fi
+
+# ---- Runs that fail
+
+run $sweep --net bn.net --epochs 1 --momentum 0.9 --optimizer adam,sgd --seeds 2 --out fails
+same "runs that fail" "1 2" "$status $(grep -c "^evenkeel sweep: warning: optimizer=adam,seed=[01] failed: .*momentum is SGD's" err)"
+same "do not keep the rest" "adam 0 2 sgd 2 0" "$(awk '$1 == "adam" {a = $1 " " $2 " " $NF} $1 == "sgd" {b = $1 " " $2 " " $NF}
+    END {print a, b}' out)"
+rm -r fails/optimizer=adam,seed=0 && : >fails/optimizer=adam,seed=0
+run $sweep --net bn.net --epochs 1 --momentum 0.9 --optimizer adam,sgd --seeds 2 --out fails
+same "a folder that cannot be made" "1 1" "$status $(grep -c "adam,seed=0 failed: " err)"
+
+# ---- Stopped and gone on with
+
+whole="$sweep --net bn.net --epochs $long --seeds 3 --jobs 2 --models --out"
+run $whole whole
+for number in 2 15 9; do
+    signal=$(kill -l $number)
+    rm -rf part
+    python3 - $number $whole part >out 2>err <<'END'
+import glob, signal, subprocess, sys, time
+process = subprocess.Popen(sys.argv[2:], preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+while process.poll() is None and not glob.glob("part/*/checkpoints/*.safetensors"):
+    time.sleep(0.001)
+process.send_signal(int(sys.argv[1]))
+print("status", process.wait())
+END
+    same "SIG$signal ends a sweep" "status -$number" "$(tail -n 1 out)"
+    [ $number = 9 ] || same "and it says how to go on" 1 \
+        "$(grep -c "^evenkeel sweep: SIG$signal: stopped, [012] of 3 runs done; to go on, give the same command again$" err)"
+    passes "which ends it" "^ +3 " $whole part
+    report "as it would have ended" "$(for seed in 0 1 2; do
+        cmp whole/seed=$seed/model.safetensors part/seed=$seed/model.safetensors 2>&1
+    done)"
+    same "with runs that were gone on with" yes "$([ "$(cat part/*/log.jsonl | grep -c '"event":"start"')" -gt 3 ] && echo yes)"
+    absent "no checkpoints are left" "part/*/checkpoints"
+done
+
+# ---- On a terminal
+
+python3 "$here/terminal.py" --raw raw $sweep --net bn.net --epochs $long --seeds 3 --jobs 1 --out shown >screen
+same "a line tells how far it is" yes "$(grep -aEq '[012] of 3 runs, 1 running(, about [0-9]+ s left)?' raw && echo yes)"
+same "and leaves nothing behind" "0" "$(grep -c running screen)"
+finish
