@@ -27,8 +27,8 @@ void cli_draw_cut(cairo_t *to, double x, double y, double room, double size, uin
 /* One pixel wide. */
 void cli_draw_line(cairo_t *to, double x0, double y0, double x1, double y1, uint32_t colour);
 
-/* A picture in the making; `draw` is called once. *data is the file's content, for free(). CLI_GO, or CLI_FAILED after a
- * message. */
+/* A picture in the making; `draw` is called once. *data is the file's content, for free(). CLI_GO, or CLI_FAILED after
+ * a message. */
 typedef struct cli_picture {
     double width, height;
     bool svg;         /* else PNG, two pixels for each unit */

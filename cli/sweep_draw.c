@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * A sweep as a picture: a strip a point of the grid, every seed a dot, their mean with a bar of a deviation to each side,
- * and in numbers. The last option that varies has a colour a value; the ones before it make groups. */
+ * A sweep as a picture: a strip a point of the grid, every seed a dot, their mean with a bar of a deviation to each
+ * side, and in numbers. The last option that varies has a colour a value; the ones before it make groups. */
 #define _GNU_SOURCE
 #include "drawing.h"
 #include "scale.h"
@@ -56,7 +56,7 @@ static void label_part(const picture *pic, int row, int first, int end, char *te
     for (int a = first; a < end && length < size; a++)
         if (s->axis[a].values > 1)
             length += (size_t)snprintf(text + length, size - length, "%s%s %s", length ? ", " : "",
-                                       s->axis[a].option + 2, cli_sweep_value(s, row * s->seeds, a));
+                                       s->axis[a].option + 2, cli_sweep_short(s, row * s->seeds, a));
 }
 
 static void draw_labels(cairo_t *to, const picture *pic, int row)

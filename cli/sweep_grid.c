@@ -109,14 +109,28 @@ const char *cli_sweep_value(const cli_sweep *s, int run, int axis)
     return s->axis[axis].value[run % s->axis[axis].values];
 }
 
+static const char *short_value(const cli_axis *axis, const char *value)
+{
+    static const char *const paths[] = {"--net", "--data", "--init"};
+    const char *slash = strrchr(value, '/');
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+        if (slash && slash[1] && !strcmp(axis->option, paths[i]))
+            return slash + 1;
+    return value;
+}
+
+const char *cli_sweep_short(const cli_sweep *s, int run, int axis)
+{
+    return short_value(&s->axis[axis], cli_sweep_value(s, run, axis));
+}
+
 /* ---- Runs ------------------------------------------------------------------------------------------------------ */
 
-/* What a name tells of a value: its last part where it is a path, and of that what a shell needs no quotes for. */
-static void tag_of(const char *value, char tag[64])
+/* What a name tells of a value: as much as a shell needs no quotes for. */
+static void tag_of(const cli_axis *axis, const char *value, char tag[64])
 {
-    const char *slash = strrchr(value, '/');
     size_t length = 0;
-    for (const char *at = slash && slash[1] ? slash + 1 : value; *at && length < 60; at++)
+    for (const char *at = short_value(axis, value); *at && length < 60; at++)
         tag[length++] = strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+-", *at) ? *at : '_';
     tag[length] = 0;
 }
@@ -125,9 +139,9 @@ static int check_tags(const cli_sweep *s, const cli_axis *axis)
 {
     for (int i = 0; i < axis->values; i++) {
         char one[64], other[64];
-        tag_of(axis->value[i], one);
+        tag_of(axis, axis->value[i], one);
         for (int k = 0; k < i; k++) {
-            tag_of(axis->value[k], other);
+            tag_of(axis, axis->value[k], other);
             if (!strcmp(one, other))
                 return cli_usage(s->self, "%s: %s and %s have the same name, %s; rename one", axis->option,
                                  axis->value[k], axis->value[i], one);
@@ -144,7 +158,7 @@ static int name_run(const cli_sweep *s, int index)
         const char *value = cli_sweep_value(s, index, a);
         if (s->axis[a].silent && !strcmp(value, s->axis[a].silent))
             continue;
-        tag_of(value, tag);
+        tag_of(&s->axis[a], value, tag);
         length += (size_t)snprintf(name + length, SWEEP_NAME - length, "%s%s=%s", length ? "," : "",
                                    s->axis[a].option + 2, tag);
     }

@@ -62,17 +62,17 @@ void cli_sweep_label(const cli_sweep *s, int row, char *text, size_t size)
     for (int a = 0; a < s->axes - 1 && length < size; a++)
         if (s->axis[a].values > 1)
             length += (size_t)snprintf(text + length, size - length, "%s%s %s", length ? ", " : "",
-                                       s->axis[a].option + 2, cli_sweep_value(s, row * s->seeds, a));
+                                       s->axis[a].option + 2, cli_sweep_short(s, row * s->seeds, a));
 }
 
 /* ---- The table ------------------------------------------------------------------------------------------------- */
 
 /* Columns of the axes that vary; all of them, and the options' names, fit. */
-static int width_of(const cli_axis *axis)
+static int width_of(const cli_sweep *s, int axis)
 {
-    int width = cli_columns(axis->option + 2);
-    for (int i = 0; i < axis->values; i++) {
-        const int columns = cli_columns(axis->value[i]);
+    int width = cli_columns(s->axis[axis].option + 2);
+    for (int i = 0; i < cli_sweep_rows(s); i++) {
+        const int columns = cli_columns(cli_sweep_short(s, i * s->seeds, axis));
         width = columns > width ? columns : width;
     }
     return width;
@@ -106,20 +106,21 @@ static void put_spread(const cli_spread *spread, bool unicode)
 static void print_rows(const cli_sweep *s, bool unicode)
 {
     bool failed = false, pending = false;
+    int width[TRAIN_OPTIONS];
     for (int i = 0; i < s->runs; i++) {
         failed = failed || s->run[i].result.state == RUN_FAILED;
         pending = pending || s->run[i].result.state == RUN_PENDING;
     }
     for (int a = 0; a < s->axes - 1; a++)
         if (s->axis[a].values > 1)
-            put_padded(s->axis[a].option + 2, width_of(&s->axis[a]));
+            put_padded(s->axis[a].option + 2, width[a] = width_of(s, a));
     printf("%4s   %-*s  %7s  %7s  %8s  %10s  %7s%s%s\n", "n", unicode ? 15 : 16, "val_accuracy", "min", "max",
            "val_loss", "train_loss", "seconds", failed ? "  failed" : "", pending ? "  to do" : "");
     for (int i = 0; i < cli_sweep_rows(s); i++) {
         const cli_sweep_row row = cli_sweep_row_of(s, i);
         for (int a = 0; a < s->axes - 1; a++)
             if (s->axis[a].values > 1)
-                put_padded(cli_sweep_value(s, row.first, a), width_of(&s->axis[a]));
+                put_padded(cli_sweep_short(s, row.first, a), width[a]);
         printf("%4d", row.done);
         put_spread(&row.val_accuracy, unicode);
         put_number(row.val_accuracy.min, 7, 4);

@@ -80,8 +80,8 @@ typedef struct cli_training {
 } cli_training;
 
 /* Reads the command line of a training and checks all that can be without opening files. CLI_GO, or the exit status
- * after a message. With a `table`, of TRAIN_OPTIONS rows, it is given the options instead, which ends with a NULL name and
- * whose targets are not to be used. */
+ * after a message. With a `table`, of TRAIN_OPTIONS rows, it is given the options instead, which end with a NULL name
+ * and whose targets are not to be used. */
 enum { TRAIN_OPTIONS = 96 };
 int cli_train_read(const cli_command *self, int argc, char **argv, cli_settings *settings, cli_option *table);
 

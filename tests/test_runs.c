@@ -138,6 +138,21 @@ static void test_text(void **state)
     assert_string_equal(got, "????\xc3\xa4 ");
 }
 
+static void test_items(void **state)
+{
+    (void)state;
+    cli_span value, array = span("[ 1 ,[2,3], {\"a\":4} ]");
+    assert_true(cli_json_item(&array, &value) && cli_json_read_real(value) == 1);
+    assert_true(cli_json_item(&array, &value) && value.size == 5 && !memcmp(value.at, "[2,3]", 5));
+    assert_true(cli_json_item(&array, &value) && cli_json_member(value, "a", &value));
+    assert_false(cli_json_item(&array, &value));
+    static const char *const none[] = {"[]", "[ ]", "{\"a\":1}", "1", "\"[\"", ""};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        array = span(none[i]);
+        assert_false(cli_json_item(&array, &value));
+    }
+}
+
 /* ---- Runs ------------------------------------------------------------------------------------------------------ */
 
 static const char start_a[] =

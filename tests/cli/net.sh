@@ -5,6 +5,9 @@
 cd "$work" || exit 1
 python3 "$here/make_idx.py" tiny --train 40 --test 20
 
+for net in "$here"/../../examples/exercises/*.net; do
+    passes "show $(basename "$net")" "^linear|linear 10" "$EVENKEEL" net show "$net"
+done
 passes "list" "^resnet-110 +residual net of 110 layers" "$EVENKEEL" net list
 passes "show" "^ +an image, forward +269722 +40551040$" "$EVENKEEL" net show resnet-20
 passes "show has paths" "^3.body.0 +conv2d 16 kernel=3 padding=1 bias=no +16x32x32 +2304 +2359296$" \
