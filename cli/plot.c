@@ -70,7 +70,7 @@ int cli_plot(const cli_command *self, int argc, char **argv)
         {"LOG...", .words = &set.logs, .required = true, .help = "logs that 'evenkeel train --log' has written"},
         {"--out", .letter = 'o', .value = "FILE", .text = &set.out, .required = true,
          .help = "the picture, .svg or .png"},
-        {"--last", .flag = &set.last, .help = "of each log the last run alone (all of them)"},
+        {"--last", .flag = &set.last, .help = "of each log the last run with a finished epoch alone (all of them)"},
         {"--labels", .value = "A,B,...", .text = &set.labels, .help = "names of the runs (the files')"},
         {"--title", .value = "TEXT", .text = &set.style.title, .help = "above it all (none)"},
         {"--transparent", .flag = &set.style.transparent, .help = "no background (white)"},

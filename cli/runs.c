@@ -171,6 +171,20 @@ char *cli_log_read(const char *path, size_t most, size_t *size)
     return text;
 }
 
+/* Of the runs from `first` on the last that has a finished epoch, or the very last where none has. */
+static void keep_last(cli_runs *runs, int first)
+{
+    int kept = runs->count - 1;
+    while (kept > first && runs->run[kept].epochs == 0)
+        kept--;
+    kept = runs->run[kept].epochs ? kept : runs->count - 1;
+    for (int i = first; i < runs->count; i++)
+        if (i != kept)
+            free_run(&runs->run[i]);
+    runs->run[first] = runs->run[kept];
+    runs->count = first + 1;
+}
+
 int cli_runs_read(const cli_command *self, cli_runs *runs, const char *path, bool last)
 {
     size_t size;
@@ -189,12 +203,8 @@ int cli_runs_read(const cli_command *self, cli_runs *runs, const char *path, boo
         return cli_fail(self, "%s: no run in it; 'evenkeel train --log FILE' writes logs", path);
     for (int i = 0; i < found; i++)
         label(&runs->run[first + i], path, i + 1, last ? 1 : found);
-    if (last) {
-        for (int i = first; i < runs->count - 1; i++)
-            free_run(&runs->run[i]);
-        runs->run[first] = runs->run[runs->count - 1];
-        runs->count = first + 1;
-    }
+    if (last)
+        keep_last(runs, first);
     return CLI_GO;
 }
 

@@ -403,6 +403,64 @@ static void test_too_many(void **state)
     ek_dataset_free(data);
 }
 
+/* ---- Before the first step ------------------------------------------------------------------------------------ */
+
+/* Samples of the smallest batch, or of its smallest part with `ghost` > 0, counted as they come. */
+static int least_samples(int samples, int batch, int ghost)
+{
+    int least = samples;
+    for (int at = 0; at < samples; at += batch) {
+        const int count = samples - at < batch ? samples - at : batch;
+        for (int part = 0; part < count; part += ghost ? ghost : count) {
+            const int own = ghost && count - part > ghost ? ghost : count - part;
+            least = own < least ? own : least;
+            if (!ghost)
+                break;
+        }
+    }
+    return least;
+}
+
+/* A batch norm of one value per channel in any batch of the epoch, or micro-batch with statistics of its own, is named
+ * before the first step; one of two is not. */
+static void test_values_of_a_norm(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *net, *words; /* NULL: a sample has more than one value, or none counts */
+    } nets[] = {
+        {"input 1 6 6\nflatten\nlinear 3\nbatchnorm\nlinear 4\n", "layer 2 (batchnorm): "},
+        {"input 1 6 6\nconv2d 2 kernel=6\nbatchnorm\nrelu\nflatten\nlinear 4\n", "layer 1 (batchnorm): "},
+        {"input 1 6 6\nconv2d 2 kernel=5\nmaxpool 2\nresidual {\n    batchnorm use_moving=yes\n}\nflatten\nlinear 4\n",
+         "layer 2.body.0 (batchnorm): "},
+        {"input 1 6 6\nconv2d 2 kernel=6\nbatchnorm use_moving=yes hold_moving=yes\nflatten\nlinear 4\n", NULL},
+        {"input 1 6 6\nconv2d 2 kernel=5\nbatchnorm\nflatten\nlinear 4\n", NULL},
+    };
+    int refused = 0, accepted = 0;
+    for (int samples = 1; samples <= 9; samples++) {
+        ek_dataset *data = new_data(samples, -1, 0);
+        for (size_t i = 0; i < sizeof nets / sizeof *nets; i++) {
+            ek_net *net = ek_net_parse(nets[i].net, NULL);
+            for (int batch = 1; net && batch <= 5; batch++) {
+                for (int ghost = 0; ghost <= 4; ghost++) {
+                    const ek_fit_options o = {
+                        .epochs = 1, .batch_size = batch, .micro_batch = ghost, .ghost = ghost > 0, .threads = 1};
+                    const bool wrong = nets[i].words && least_samples(samples, batch, ghost) == 1;
+                    const ek_status status = ek_fit(net, data, NULL, &o);
+                    if (status != (wrong ? EK_ERR_SHAPE : EK_OK) || (wrong && !strstr(ek_error(), nets[i].words)))
+                        fail_msg("%d samples in %d and %d: %s, %s", samples, batch, ghost, ek_status_name(status),
+                                 status ? ek_error() : "");
+                    refused += wrong;
+                    accepted += !wrong;
+                }
+            }
+            ek_net_free(net);
+        }
+        ek_dataset_free(data);
+    }
+    assert_true(refused > 100 && accepted > 100);
+}
+
 /* ---- Checkpoints ---------------------------------------------------------------------------------------------- */
 
 static char folder[SCRATCH_SIZE];
@@ -509,6 +567,7 @@ int main(void)
         TEST(test_backward),
         cmocka_unit_test(test_nearest_to_the_loss),
         cmocka_unit_test(test_too_many),
+        cmocka_unit_test(test_values_of_a_norm),
         TEST(test_last_good_checkpoint),
         TEST(test_stopped_and_gone_on_with),
         TEST(test_owed),

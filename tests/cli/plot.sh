@@ -38,6 +38,10 @@ passes "three runs of two logs" "" "$EVENKEEL" plot a.jsonl b.jsonl -o ab.svg --
 report "have three curves in each panel" "$($look svg ab.svg 3 4,2,3 2>&1)"
 passes "the last of each log" "" "$EVENKEEL" plot a.jsonl b.jsonl -o last.svg --last
 report "are two" "$($look svg last.svg 2 4,3 2>&1)"
+{ cat b.jsonl; head -n 1 b.jsonl | sed 's/"run":"[^"]*"/"run":"20990101-000000-00000000"/'; } >later.jsonl
+passes "the last with an epoch" "" "$EVENKEEL" plot a.jsonl later.jsonl -o later.svg --last --labels a,b
+passes "where none has begun behind it" "" "$EVENKEEL" plot a.jsonl b.jsonl -o ended.svg --last --labels a,b
+report "the same picture" "$(cmp later.svg ended.svg 2>&1)"
 passes "as PNG" "" "$EVENKEEL" plot a.jsonl b.jsonl -o ab.png
 report "on white, with the colours of three curves" "$($look png ab.png white 0072b2 d55e00 009e73 2>&1)"
 passes "transparent" "" "$EVENKEEL" plot a.jsonl -o clear.png --transparent
