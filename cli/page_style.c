@@ -46,7 +46,7 @@ static const char tables[] =
     "tbody th{font-weight:500;white-space:nowrap;max-width:14rem;overflow:hidden;text-overflow:ellipsis}"
     "tfoot th,tfoot td{font-weight:600;border-bottom:0}tr>:last-child{padding-right:0}\n"
     ".n{text-align:right;white-space:nowrap}.w{width:100%;min-width:7rem}.w svg{display:block;width:100%}"
-    ".ends{display:flex;justify-content:space-between}.strips td.n{min-width:5.2rem}\n"
+    ".ends{display:flex;justify-content:space-between;gap:.8em}.strips td.n{min-width:5.2rem}\n"
     ".pairs th{padding-right:1.5rem;font-weight:400;color:var(--soft);max-width:none}"
     ".pairs td{overflow-wrap:anywhere}\n"
     "details{margin:.8rem 0;font-size:.9rem}details table{font-size:inherit}"
