@@ -31,6 +31,23 @@ static void put_accuracy(FILE *to, const cli_page *page)
     put_fact(to, "Loss", value, "mean cross-entropy");
 }
 
+/* Where exact statistics were taken: what the moving ones gave in the epoch that the net is of. */
+static void put_moving(FILE *to, const cli_page *page)
+{
+    const char *best = ek_net_note(page->result->net, "train.best_epoch");
+    const cli_run *run = page->run;
+    for (int i = run->epochs - 1; i >= 0; i--) {
+        const cli_epoch *e = &run->epoch[i];
+        char value[32];
+        if (best && e->epoch != atoi(best))
+            continue;
+        snprintf(value, sizeof value, "%.4f", e->moving_accuracy);
+        if (e->has_moving)
+            put_fact(to, "With moving statistics", value, "the accuracy is with exact ones");
+        return;
+    }
+}
+
 static void put_epochs(FILE *to, const cli_page *page)
 {
     const char *planned = ek_net_note(page->result->net, "train.epochs");
@@ -79,8 +96,11 @@ static void put_facts(FILE *to, const cli_page *page)
     if (!page->fault)
         put_accuracy(to, page);
     put_epochs(to, page);
-    if (page->run)
+    if (page->run) {
+        if (!page->notice) /* else the net has the moving ones still */
+            put_moving(to, page);
         put_time(to, page->run);
+    }
     snprintf(more, sizeof more, "%d layers", ek_net_layer_count(net));
     put_fact(to, "Parameters", cli_html_count(cli_net_parameters(net), parameters), more);
     cli_html_put(to, "</ul>\n");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * A training by epoch: two charts, each of the training data's curve and the validation data's, and the table. */
+ * A training by epoch: two charts, each of the training data's curve and the validation data's, with moving statistics
+ * as well where exact ones were taken; and the table. */
 #include "html.h"
 #include "page.h"
 #include "scale.h"
@@ -13,6 +14,8 @@ static const double width = 420, height = 236, left = 40, right = 322, top = 10,
 /* Points of a curve beyond which every n-th is drawn, and from which on points show under the pointer alone. */
 enum { POINTS_MAX = 500, DOTS_MAX = 40 };
 
+enum { CURVES = 3 };
+
 typedef struct curve {
     const char *name; /* "train": its class, too */
     const char *what; /* "train loss" */
@@ -23,8 +26,8 @@ typedef struct chart {
     FILE *to;
     const cli_run *run;
     const char *title;
-    curve curves[2];
-    bool best; /* the second curve's greatest value is marked */
+    curve curves[CURVES];
+    bool best; /* the greatest value of "val" is marked */
     cli_scale x, y;
     int every;
 } chart;
@@ -47,6 +50,24 @@ static double train_accuracy(const cli_epoch *e)
 static double val_accuracy(const cli_epoch *e)
 {
     return e->value[CURVE_VAL_ACCURACY];
+}
+
+static double moving_loss(const cli_epoch *e)
+{
+    return e->has_moving ? e->moving_loss : NAN;
+}
+
+static double moving_accuracy(const cli_epoch *e)
+{
+    return e->has_moving ? e->moving_accuracy : NAN;
+}
+
+static bool has_moving(const cli_run *run)
+{
+    for (int i = 0; i < run->epochs; i++)
+        if (run->epoch[i].has_moving)
+            return true;
+    return false;
 }
 
 /* ---- Places ---------------------------------------------------------------------------------------------------- */
@@ -72,7 +93,7 @@ static void find_scales(chart *c)
     const cli_run *run = c->run;
     double low = INFINITY, high = -INFINITY;
     for (int i = 0; i < run->epochs; i++) {
-        for (int k = 0; k < 2; k++) {
+        for (int k = 0; k < CURVES; k++) {
             const double value = c->curves[k].value(&run->epoch[i]);
             low = isfinite(value) ? fmin(low, value) : low;
             high = isfinite(value) ? fmax(high, value) : high;
@@ -159,26 +180,33 @@ static void draw_best(const chart *c, const curve *k, const cli_epoch *best)
         place_x(c, best->epoch), place_y(c, k->value(best)), k->value(best), best->epoch);
 }
 
-/* The curves' names and last values stand at their ends, apart from each other. */
+/* The curves' names and last values stand at their ends, from the top down and apart from each other. */
 static void draw_names(const chart *c)
 {
     const cli_epoch *last = &c->run->epoch[c->run->epochs - 1];
-    double value[2], y[2];
-    for (int k = 0; k < 2; k++) {
-        value[k] = c->curves[k].value(last);
-        y[k] = isfinite(value[k]) ? place_y(c, value[k]) : NAN;
+    const double apart = 15;
+    const curve *order[CURVES] = {NULL};
+    double y[CURVES] = {0};
+    int count = 0;
+    for (int k = 0; k < CURVES; k++) {
+        const double value = c->curves[k].value(last);
+        if (!isfinite(value))
+            continue;
+        int at = count++;
+        for (; at > 0 && y[at - 1] > place_y(c, value); at--) {
+            y[at] = y[at - 1];
+            order[at] = order[at - 1];
+        }
+        y[at] = place_y(c, value);
+        order[at] = &c->curves[k];
     }
-    const double apart = 16, middle = (y[0] + y[1]) / 2;
-    if (fabs(y[0] - y[1]) < apart) {
-        const int upper = y[0] < y[1] ? 0 : 1;
-        const double at = fmin(fmax(middle, top + apart / 2), bottom - apart / 2);
-        y[upper] = at - apart / 2;
-        y[1 - upper] = at + apart / 2;
-    }
-    for (int k = 0; k < 2; k++)
-        if (isfinite(y[k]))
-            cli_html_put(c->to, "<g class=\"%s\"><text class=\"name\" x=\"%.1f\" y=\"%.1f\">%s %.4f</text></g>\n",
-                         c->curves[k].name, right + 9, y[k] + 4, c->curves[k].name, value[k]);
+    for (int i = 1; i < count; i++)
+        y[i] = fmax(y[i], y[i - 1] + apart);
+    for (int i = count - 1; i >= 0; i--) /* what that has pushed too far down pushes back */
+        y[i] = fmin(y[i], bottom - apart * (count - 1 - i));
+    for (int i = 0; i < count; i++)
+        cli_html_put(c->to, "<g class=\"%s\"><text class=\"name\" x=\"%.1f\" y=\"%.1f\">%s %.4f</text></g>\n",
+                     order[i]->name, right + 9, y[i] + 4, order[i]->name, order[i]->value(last));
 }
 
 static void draw(chart *c)
@@ -194,7 +222,9 @@ static void draw(chart *c)
                  "aria-label=\"%s by epoch, from %d to %d; the table below has the numbers\">\n",
                  width, height, c->title, run->epoch[0].epoch, run->epoch[run->epochs - 1].epoch);
     draw_axes(c);
-    for (int k = 0; k < 2; k++) {
+    for (int k = 0; k < CURVES; k++) {
+        if (!find_best(run, &c->curves[k])) /* there is no such curve */
+            continue;
         cli_html_put(c->to, "<g class=\"%s\">", c->curves[k].name);
         draw_curve(c, &c->curves[k]);
         draw_points(c, &c->curves[k]);
@@ -218,19 +248,24 @@ static void put_cell(FILE *to, double value, int decimals)
 static void put_table(const chart *c)
 {
     FILE *to = c->to;
+    const bool moving = has_moving(c->run);
     cli_html_put(to, "<details><summary>The numbers</summary>\n<div class=\"box\" tabindex=\"0\" role=\"region\" "
                      "aria-label=\"Numbers by epoch\"><table>\n<thead><tr>"
                      "<th scope=\"col\" class=\"n\">epoch</th><th scope=\"col\" class=\"n\">train loss</th>"
                      "<th scope=\"col\" class=\"n\">train accuracy</th><th scope=\"col\" class=\"n\">val loss</th>"
-                     "<th scope=\"col\" class=\"n\">val accuracy</th><th scope=\"col\" class=\"n\">seconds</th>"
-                     "</tr></thead>\n<tbody>\n");
+                     "<th scope=\"col\" class=\"n\">val accuracy</th>");
+    if (moving)
+        cli_html_put(to, "<th scope=\"col\" class=\"n\">loss, moving</th>"
+                         "<th scope=\"col\" class=\"n\">accuracy, moving</th>");
+    cli_html_put(to, "<th scope=\"col\" class=\"n\">seconds</th></tr></thead>\n<tbody>\n");
     for (int i = 0; i < c->run->epochs; i++) {
         const cli_epoch *e = &c->run->epoch[i];
         if (!is_drawn(c, i))
             continue;
         cli_html_put(to, "<tr><th scope=\"row\" class=\"n\">%d</th>", e->epoch);
-        const double values[] = {train_loss(e), train_accuracy(e), val_loss(e), val_accuracy(e)};
-        for (int k = 0; k < 4; k++)
+        const double values[] = {train_loss(e),   train_accuracy(e), val_loss(e),
+                                 val_accuracy(e), moving_loss(e),    moving_accuracy(e)};
+        for (int k = 0; k < (moving ? 6 : 4); k++)
             put_cell(to, values[k], 4);
         put_cell(to, e->train_seconds, 2);
         cli_html_put(to, "</tr>\n");
@@ -245,16 +280,23 @@ void cli_page_curves(FILE *to, const cli_run *run)
     chart loss = {.to = to,
                   .run = run,
                   .title = "Loss",
-                  .curves = {{"train", "train loss", train_loss}, {"val", "val loss", val_loss}}};
+                  .curves = {{"train", "train loss", train_loss},
+                             {"val", "val loss", val_loss},
+                             {"moving", "val loss with moving statistics", moving_loss}}};
     chart accuracy = {.to = to,
                       .run = run,
                       .title = "Accuracy",
-                      .curves = {{"train", "train accuracy", train_accuracy}, {"val", "val accuracy", val_accuracy}},
+                      .curves = {{"train", "train accuracy", train_accuracy},
+                                 {"val", "val accuracy", val_accuracy},
+                                 {"moving", "val accuracy with moving statistics", moving_accuracy}},
                       .best = true};
     cli_html_put(to, "<section id=\"curves\"><h2>Curves</h2>\n<div class=\"charts\">\n");
     draw(&loss);
     draw(&accuracy);
     cli_html_put(to, "</div>\n");
+    if (has_moving(run))
+        cli_html_put(to, "<p class=\"soft\">Val is with exact statistics of the batch norms, moving with the moving "
+                         "ones.</p>\n");
     if (loss.every > 1)
         cli_html_put(to, "<p class=\"soft\">One of %d epochs is shown, and the last.</p>\n", loss.every);
     put_table(&loss);

@@ -27,7 +27,7 @@ static const char base[] =
     "pre{overflow-x:auto;background:var(--faint);padding:.8rem 1rem;line-height:1.4}.id{overflow-wrap:anywhere}\n";
 
 static const char facts[] =
-    ".facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(10.5rem,1fr));gap:1.1rem 1.5rem;"
+    ".facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(8.4rem,1fr));gap:1.1rem 1.5rem;"
     "margin:1.4rem 0 1.6rem;padding:0;list-style:none;color:var(--soft);font-size:.85rem}\n"
     ".facts li{display:flex;flex-direction:column;border-top:2px solid var(--line);padding-top:.5rem}"
     ".facts li:first-child{border-color:var(--accent)}\n"
@@ -67,7 +67,9 @@ static const char pictures[] =
     ".charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,20rem),1fr));gap:1.2rem 2rem}\n"
     "figure{margin:0}figcaption{font-size:.85rem}.charts svg{display:block;width:100%;height:auto;overflow:visible}\n"
     "svg text{fill:var(--soft);font-size:12px}.grid{stroke:var(--line)}.axis{stroke:var(--soft)}"
-    "svg .train{--c:var(--soft)}svg .val{--c:var(--accent)}.curve{fill:none;stroke:var(--c);stroke-width:1.8;"
+    "svg .train{--c:var(--soft)}svg .val,svg .moving{--c:var(--accent)}"
+    ".moving .curve{stroke-dasharray:1 4}.moving .dot{fill-opacity:.55}"
+    ".curve{fill:none;stroke:var(--c);stroke-width:1.8;"
     "stroke-linejoin:round;stroke-linecap:round}.dot{fill:var(--c)}.hit{fill:var(--c);fill-opacity:0}"
     ".hit:hover{fill-opacity:1}.ring{fill:none;stroke:var(--c);stroke-width:1.5}svg text.name{fill:var(--c);"
     "font-weight:600}\n"

@@ -14,6 +14,8 @@ typedef struct cli_epoch {
     double value[RUN_CURVES]; /* NaN where the log says null; likewise the rest */
     int epoch;
     double train_accuracy, train_seconds, val_seconds;
+    bool has_moving; /* values are with exact statistics, and these with the moving ones */
+    double moving_loss, moving_accuracy;
 } cli_epoch;
 
 typedef struct cli_run {

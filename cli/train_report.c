@@ -30,7 +30,10 @@ void cli_report_epoch(cli_training *t, const ek_fit_event *event)
                                        [CURVE_VAL_ACCURACY] = event->val_accuracy},
                              .train_accuracy = event->accuracy,
                              .train_seconds = event->seconds,
-                             .val_seconds = event->val_seconds};
+                             .val_seconds = event->val_seconds,
+                             .has_moving = event->has_moving,
+                             .moving_loss = event->moving_loss,
+                             .moving_accuracy = event->moving_accuracy};
     if (t->set->report)
         (void)!cli_run_add(&t->run, &epoch); /* without memory the curve has a gap */
 }

@@ -18,6 +18,7 @@
 
 #include "../cli/html.h"
 #include "../cli/interval.h"
+#include "../cli/page.h"
 #include "../cli/png.h"
 
 static char *written;
@@ -227,13 +228,89 @@ static void test_images(void **state)
     check_image(16384, 2, 3);
 }
 
+/* ---- Curves ---------------------------------------------------------------------------------------------------- */
+
+static int count_of(const char *text, const char *word)
+{
+    int count = 0;
+    for (const char *at = text; (at = strstr(at, word)) != NULL; at++)
+        count++;
+    return count;
+}
+
+/* Places of the names at the curves' ends, in the order of the text: those of the first chart, then of the second. */
+static int name_places(const char *text, double y[8])
+{
+    int count = 0;
+    for (const char *at = text; (at = strstr(at, "<text class=\"name\"")) != NULL && count < 8; at++)
+        assert_int_equal(sscanf(at, "<text class=\"name\" x=\"%*f\" y=\"%lf\"", &y[count++]), 1);
+    return count;
+}
+
+static void draw_curves(cli_epoch *epochs, int count)
+{
+    FILE *to = begin();
+    cli_page_curves(to, &(cli_run){.epoch = epochs, .epochs = count});
+    fclose(to);
+    assert_null(strstr(written, "nan"));
+    assert_null(strstr(written, "inf"));
+}
+
+static void test_curves(void **state)
+{
+    (void)state;
+    enum { MANY = 1201 };
+    static cli_epoch epochs[MANY];
+    double y[8];
+    for (int i = 0; i < MANY; i++)
+        epochs[i] = (cli_epoch){.epoch = i + 1,
+                                .value = {1.0 / (i + 1), 1.001 / (i + 1), 0.5},
+                                .train_accuracy = 0.5,
+                                .has_moving = true,
+                                .moving_loss = 1.002 / (i + 1),
+                                .moving_accuracy = 0.5};
+    draw_curves(epochs, 0);
+    assert_string_equal(written, "");
+    free(written);
+    /* Six curves of three points; names that would lie on each other do not, and stay on the chart. */
+    draw_curves(epochs, 3);
+    assert_int_equal(count_of(written, "<path class=\"curve\""), 6);
+    assert_int_equal(count_of(written, "<title>epoch 2: "), 6);
+    assert_int_equal(count_of(written, "<title>epoch 3: val accuracy with moving statistics 0.5000</title>"), 1);
+    assert_int_equal(count_of(written, "<title>best: "), 1);
+    assert_int_equal(name_places(written, y), 6);
+    for (int i = 0; i < 6; i++)
+        assert_true((i % 3 == 0 || y[i] - y[i - 1] > 14.8) && y[i] > 0 && y[i] < 236);
+    free(written);
+    /* Gaps where numbers are not finite, nothing of curves that are not there. */
+    epochs[1].value[CURVE_TRAIN_LOSS] = NAN;
+    epochs[1].value[CURVE_VAL_LOSS] = INFINITY;
+    for (int i = 0; i < MANY; i++)
+        epochs[i].has_moving = false;
+    draw_curves(epochs, 3);
+    assert_int_equal(count_of(written, "<path class=\"curve\""), 4);
+    assert_int_equal(count_of(written, "<title>epoch 2: "), 2);
+    assert_null(strstr(written, "moving"));
+    free(written);
+    for (int i = 0; i < 3; i++)
+        epochs[i].value[CURVE_VAL_LOSS] = epochs[i].value[CURVE_VAL_ACCURACY] = NAN;
+    draw_curves(epochs, 3);
+    assert_int_equal(count_of(written, "<path class=\"curve\""), 2);
+    assert_null(strstr(written, "best"));
+    free(written);
+    /* Very many are thinned out, to the last. */
+    draw_curves(epochs, MANY);
+    assert_non_null(strstr(written, "One of 3 epochs is shown"));
+    assert_non_null(strstr(written, "<title>epoch 1201: "));
+    assert_null(strstr(written, "<title>epoch 1200: "));
+    free(written);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),
-        cmocka_unit_test(test_formats),
-        cmocka_unit_test(test_wilson),
-        cmocka_unit_test(test_images),
+        cmocka_unit_test(test_text),   cmocka_unit_test(test_formats), cmocka_unit_test(test_wilson),
+        cmocka_unit_test(test_images), cmocka_unit_test(test_curves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
