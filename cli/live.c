@@ -80,13 +80,21 @@ static void write_status(cli_live *l, FILE *to)
     l->width[l->shown - 1] = cli_columns(text);
 }
 
+/* Whether it may draw: in the foreground. Where others have written since, what was drawn is left to itself. */
+static bool owns_screen(cli_live *l)
+{
+    const bool ours = cli_terminal_is_ours(&l->terminal);
+    if (cli_interrupt_resumed() || !ours)
+        l->shown = 0;
+    return ours;
+}
+
 /* In the background, where others draw: the lines of the table alone, as plain output. */
 static void write_lines(cli_live *l, FILE *to)
 {
     if (l->lines_size)
         fwrite(l->lines, 1, l->lines_size, to);
     l->lines_size = 0;
-    l->shown = 0;
     l->changed = true;
 }
 
@@ -131,9 +139,7 @@ static void draw(cli_live *l, bool last)
     if (!to)
         return;
     cli_terminal_measure(&l->terminal);
-    if (cli_interrupt_resumed())
-        l->shown = 0; /* others have written since */
-    if (!cli_terminal_is_ours(&l->terminal)) {
+    if (!owns_screen(l)) {
         write_lines(l, to);
     } else if (last || l->changed || !l->shown || l->columns != l->terminal.columns || l->rows != l->terminal.rows) {
         write_picture(l, to, last);
@@ -251,7 +257,7 @@ void cli_live_epoch(cli_live *l, const ek_fit_event *event, const char *line)
 void cli_live_pause(cli_live *l)
 {
     cli_terminal_drain(&l->terminal, 1);
-    if (!l->shown)
+    if (!owns_screen(l) || !l->shown)
         return;
     char up[32] = "";
     const int rows = rows_up(l);
