@@ -12,6 +12,7 @@
 
 enum { FORMAT = 1 };
 static const size_t grid_size = (size_t)1 << 22; /* bytes of a grid's file at most */
+static const char option_letters[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
 
 static int no_memory(const cli_sweep *s)
 {
@@ -252,7 +253,8 @@ static bool read_axis(cli_sweep *s, cli_span record)
 {
     cli_span name, values, value;
     char *option = cli_json_member(record, "name", &name) ? copy_text(name) : NULL;
-    cli_axis *axis = option && !strncmp(option, "--", 2) ? add_axis(s, option) : NULL;
+    const bool named = option && !strncmp(option, "--", 2) && !option[strspn(option, option_letters)];
+    cli_axis *axis = named && s->axes < TRAIN_OPTIONS ? add_axis(s, option) : NULL;
     free(option);
     if (!axis || !cli_json_member(record, "values", &values))
         return false;

@@ -7,7 +7,7 @@ python3 "$here/make_idx.py" tiny --train 96 --test 50 --side 12
 printf 'input 1 12 12\nconv2d 4 kernel=3\nbatchnorm\nrelu\nmaxpool 2\nflatten\nlinear 10\n' >bn.net
 printf 'input 1 12 12\nconv2d 4 kernel=3\nrelu\nmaxpool 2\nflatten\nlinear 10\n' >plain.net
 sweep="$EVENKEEL sweep --data tiny --batch-size 16"
-[ -n "${EVENKEEL_TEST_QUICK-}" ] && long=30 || long=60
+[ -n "${EVENKEEL_TEST_QUICK-}" ] && long=20 || long=40
 export LC_ALL=C.UTF-8
 # Where memory is watched: fontconfig keeps some to the end, which is not this command's.
 echo "leak:libfontconfig" >suppressions
@@ -67,11 +67,31 @@ for (net, lr), row in rows.items():
         print(net, lr, row["done"], row["failed"], row["to_do"])
 END
 )"
-echo '{"format":1}' >grid/sweep.json
-fails "a grid that is none" 1 "^evenkeel sweep: grid/sweep.json: is not what a sweep has written" "$EVENKEEL" sweep --show grid
+export LC_ALL=C
+passes "in ASCII" "^bn.net +0.01 +3 +0.[0-9]+ [+]- 0" "$EVENKEEL" sweep --show grid
+same "all of it" 0 "$(tr -d '\n -~' <out | wc -c)"
+export LC_ALL=C.UTF-8
+axis='{"name":"--%s","values":["1"],"silent":null},'
+many=$(for i in $(seq 200); do printf "$axis" o$i; done)
+for options in '' "$(printf "$axis" ../x)" "$(printf "$axis" A)" "$many" '{"name":"--lr","values":[],"silent":null},'; do
+    printf '{"format":1,"options":[%s{"name":"--seed","values":["0"],"silent":null}],"flags":%s}' "$options" \
+        "$([ "$options" ] && echo '[]' || echo '{')" >grid/sweep.json
+    fails "a grid that is none" 1 "^evenkeel sweep: grid/sweep.json: is not what a sweep has written" "$EVENKEEL" sweep --show grid
+done
 head -c 100 before.json >grid/sweep.json
 fails "nor is it overwritten" 1 "grid/sweep.json: is not what a sweep has written" $grid --seeds 2
 cp before.json grid/sweep.json
+passes "the best epoch" "^best +" sh -c '"$0" "$@" && echo "best "' $sweep --net bn.net --lr 1 --epochs 5 --keep-best --json --out best
+report "counts with --keep-best" "$(python3 - <<'END'
+import json
+epochs = [json.loads(line) for line in open("best/seed=0/log.jsonl")]
+epochs = [e for e in epochs if e["event"] == "epoch"]
+got = json.loads(open("out").readline())["rows"][0]["runs"][0]
+best = max(epochs, key=lambda e: (e["val_accuracy"], -e["epoch"]))
+if (got["epoch"], got["val_loss"]) != (best["epoch"], best["val_loss"]) or best is epochs[-1] or got["epochs"] != 5:
+    print(got, best)
+END
+)"
 passes "lists of lists" "^crop=1,flip +1 " $sweep --net bn.net --epochs 1 --augment 'none;crop=1,flip' --out lists
 passes "plot takes the logs, or there is no cairo" "" \
     sh -c '"$0" plot lists/*/log.jsonl -o p.svg 2>said || grep -q "without cairo" said' "$EVENKEEL"
