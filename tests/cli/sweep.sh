@@ -7,7 +7,7 @@ python3 "$here/make_idx.py" tiny --train 96 --test 50 --side 12
 printf 'input 1 12 12\nconv2d 4 kernel=3\nbatchnorm\nrelu\nmaxpool 2\nflatten\nlinear 10\n' >bn.net
 printf 'input 1 12 12\nconv2d 4 kernel=3\nrelu\nmaxpool 2\nflatten\nlinear 10\n' >plain.net
 sweep="$EVENKEEL sweep --data tiny --batch-size 16"
-[ -n "${EVENKEEL_TEST_QUICK-}" ] && long=20 || long=40
+[ -n "${EVENKEEL_TEST_QUICK-}" ] && long=30 || long=40
 export LC_ALL=C.UTF-8
 # Where memory is watched: fontconfig keeps some to the end, which is not this command's.
 echo "leak:libfontconfig" >suppressions
@@ -122,7 +122,8 @@ same "a folder that cannot be made" "1 1" "$status $(grep -c "adam,seed=0 failed
 
 whole="$sweep --net bn.net --epochs $long --seeds 3 --jobs 2 --models --out"
 run $whole whole
-for number in 2 15 9; do
+[ -n "${EVENKEEL_TEST_QUICK-}" ] && signals="2 9" || signals="2 15 9"
+for number in $signals; do
     signal=$(kill -l $number)
     rm -rf part
     python3 - $number $whole part >out 2>err <<'END'
