@@ -4,9 +4,9 @@
 #ifndef DRAWING_H
 #define DRAWING_H
 
-#ifdef EK_HAVE_CAIRO
 #include "cli.h"
 
+#ifdef EK_HAVE_CAIRO
 #include <cairo.h>
 
 /* Curves, after Okabe and Ito 2008: apart for colour-blind eyes too. */
