@@ -242,6 +242,10 @@ static int check_request(const cli_command *self, request *q)
     if (q->picture && !ends_with(q->picture, ".svg") && !ends_with(q->picture, ".png"))
         return cli_usage(self, "--plot: '%s' ends neither with .svg nor with .png; the folder is --out DIR",
                          q->picture);
+#ifndef EK_HAVE_CAIRO
+    if (q->picture)
+        return cli_fail(self, "--plot: this build is without cairo: build with -DEVENKEEL_CAIRO=ON");
+#endif
     if (!q->jobs)
         q->jobs = ek_cpu_count() > q->threads ? ek_cpu_count() / q->threads : 1;
     return CLI_GO;
@@ -264,7 +268,9 @@ static int run(const cli_command *self, request *q, int argc, char **argv)
                    .json = q->json,
                    .picture = q->picture,
                    .lock = -1};
-    status = q->show ? show(&s) : sweep(&s, q);
+    status = q->picture ? cli_probe_output(self, q->picture, 1 << 16) : CLI_GO; /* before hours of work */
+    if (status == CLI_GO)
+        status = q->show ? show(&s) : sweep(&s, q);
     cli_sweep_free(&s);
     if (s.lock >= 0)
         close(s.lock);

@@ -102,6 +102,9 @@ run "$EVENKEEL" sweep --show grid -o grid.png
 if grep -q "without cairo" err; then
     echo "SKIP: pictures of sweeps: this build has no cairo"
 else
+    fails "a picture in no folder, before anything runs" 1 "gone/p.png: cannot be written: its folder does not exist" \
+        $sweep --out none -o gone/p.png
+    absent "no run of it" "none*"
     passes "as PNG" "^bn.net" "$EVENKEEL" sweep --show grid -o grid.png
     report "in a colour a value" "$(python3 "$here/read_picture.py" png grid.png white 0072b2 d55e00 2>&1)"
     passes "as SVG" "^bn.net" "$EVENKEEL" sweep --show grid -o grid.svg
