@@ -25,6 +25,7 @@ typedef struct cli_command {
 } cli_command;
 
 int cli_train(const cli_command *self, int argc, char **argv);
+int cli_calibrate(const cli_command *self, int argc, char **argv);
 int cli_eval(const cli_command *self, int argc, char **argv);
 int cli_inspect(const cli_command *self, int argc, char **argv);
 int cli_net(const cli_command *self, int argc, char **argv);
@@ -57,13 +58,14 @@ typedef struct cli_option {
     const char *help;  /* the default in it */
     char letter;       /* 'o' for -o, 0 for none */
     bool required;
-    bool *flag;        /* takes no value */
-    const char **text; /* not empty; points into argv */
-    cli_words *words;  /* likewise; takes all operands from here on */
-    int *integer;      /* low to high */
-    int64_t *count;    /* low to high */
-    uint64_t *seed;    /* any */
-    double *number;    /* low to high */
+    const char *implied; /* the value of an option that is given without one: "--name" or "--name=value" */
+    bool *flag;          /* takes no value */
+    const char **text;   /* not empty; points into argv */
+    cli_words *words;    /* likewise; takes all operands from here on */
+    int *integer;        /* low to high */
+    int64_t *count;      /* low to high */
+    uint64_t *seed;      /* any */
+    double *number;      /* low to high */
     double low, high;
 } cli_option;
 

@@ -125,8 +125,9 @@ static void put_net(cli_json *j, const cli_training *t)
     free(text);
 }
 
-static void put_config(cli_json *j, const cli_settings *set)
+static void put_config(cli_json *j, const cli_training *t)
 {
+    const cli_settings *set = t->set;
     cli_json_open(j, "config");
     cli_json_text(j, "init", set->init);
     cli_json_whole(j, "epochs", set->epochs);
@@ -145,6 +146,8 @@ static void put_config(cli_json *j, const cli_settings *set)
     cli_json_truth(j, "keep_best", set->keep_best);
     cli_json_given_real(j, "patience", set->patience);
     cli_json_whole(j, "max_skipped", set->max_skipped);
+    cli_json_given_real(j, "exact_stats", (double)cli_exact_samples(t));
+    cli_json_truth(j, "exact_final", set->exact_final);
     cli_recipe_json(&set->recipe, j);
     cli_json_close(j);
 }
@@ -171,7 +174,7 @@ void cli_log_start(cli_training *t)
         cli_json_whole(&r.json, "threads", t->set->threads);
         cli_json_whole(&r.json, "processors", ek_cpu_count());
         cli_json_whole(&r.json, "log_every", t->set->log_every);
-        put_config(&r.json, t->set);
+        put_config(&r.json, t);
         put_data(&r.json, t);
         put_net(&r.json, t);
     }
@@ -213,6 +216,8 @@ void cli_log_epoch(cli_training *t, const cli_point *p)
         cli_json_real(&r.json, "train_accuracy", e->accuracy);
         cli_json_real(&r.json, "val_loss", e->has_val ? e->val_loss : NAN);
         cli_json_real(&r.json, "val_accuracy", e->has_val ? e->val_accuracy : NAN);
+        cli_json_real(&r.json, "val_loss_moving", e->has_moving ? e->moving_loss : NAN);
+        cli_json_real(&r.json, "val_accuracy_moving", e->has_moving ? e->moving_accuracy : NAN);
         cli_json_real(&r.json, "lr", e->lr);
         cli_json_real(&r.json, "train_seconds", e->seconds);
         cli_json_real(&r.json, "val_seconds", e->has_val ? e->val_seconds : NAN);

@@ -24,6 +24,13 @@ static const cli_command commands[] = {
              "for which.\n",
      .example = "  evenkeel eval model.safetensors\n",
      .run = cli_eval},
+    {.name = "calibrate",
+     .summary = "exact statistics in place of a model's moving ones",
+     .text =
+         "Measures what every batch norm of a model reads, over the training images, layer after layer, and saves\n"
+         "the model with these statistics; tells how far the moving ones were, and what it does to the accuracy.\n",
+     .example = "  evenkeel calibrate model.safetensors --out exact.safetensors\n",
+     .run = cli_calibrate},
     {.name = "inspect",
      .summary = "layers, parameters and statistics of a model",
      .text = "Shows the layers of a model and what its normalisations have learned: gamma, beta, moving mean and\n"

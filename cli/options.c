@@ -21,8 +21,11 @@ static void print_option(const cli_option *option)
 {
     char left[64];
     char letter[] = {'-', option->letter, ',', ' ', 0};
-    snprintf(left, sizeof left, "%s%s%s%s", option->letter ? letter : "", option->name, option->value ? " " : "",
-             option->value ? option->value : "");
+    snprintf(left, sizeof left, "%s%s%s%s%s", option->letter ? letter : "", option->name,
+             option->implied ? "[="
+             : option->value ? " "
+                             : "",
+             option->value ? option->value : "", option->implied ? "]" : "");
     if (strlen(left) < COLUMN)
         printf("  %-*s%s\n", COLUMN, left, option->help);
     else
@@ -208,6 +211,8 @@ static int parse_option(parser *p, const char *word)
         *option->flag = true;
         return CLI_GO;
     }
+    if (!equals && option->implied)
+        return take_value(p->self, option, option->implied);
     if (!equals && p->at == p->argc)
         return cli_usage(p->self, "%s needs a value: %s", option->name, option->value);
     return take_value(p->self, option, equals ? equals + 1 : p->argv[p->at++]);

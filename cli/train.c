@@ -178,7 +178,9 @@ static int save(cli_training *t)
     if (!t->set->out)
         return CLI_DONE;
     cli_signals_hold();
-    ek_status status = note_all(t);
+    ek_status status = cli_exact_note(t);
+    if (!status)
+        status = note_all(t);
     if (!status)
         status = ek_net_save(t->net, t->set->out);
     cli_signals_release();
@@ -232,6 +234,8 @@ static int finish(cli_training *t, ek_status trained)
     if (!done && !*message)
         snprintf(message, sizeof message, "%s", ek_error());
     cli_watch_close(t, reason, done ? NULL : message);
+    if (done)
+        cli_exact_compare(t);
     const int reported = write_report(t, done, message);
     return status == CLI_DONE ? reported : status;
 }
@@ -278,6 +282,7 @@ static int train(cli_training *t)
                               .on_event = on_event,
                               .user = t};
     cli_recipe_fill(&set->recipe, &options);
+    cli_exact_fill(t, &options);
     fill_checkpoints(t, &options);
     options.measure_norm = set->log || set->board;
     cli_watch_begin(t);
@@ -346,6 +351,12 @@ int cli_train_read(const cli_command *self, int argc, char **argv, cli_settings 
          .help = "save the epoch of the best validation accuracy (the last epoch)"},
         {"--patience", .value = "N", .integer = &set.patience, .low = 1, .high = CLI_COUNT_MAX,
          .help = "stop after N epochs without a better validation accuracy (never)"},
+        {"--exact-stats", .value = "N|all", .text = &set.exact, .implied = CLI_EXACT_AUTO,
+         .help = "validate and save with exact statistics of N training images (2048, or an eighth)"},
+        {"--exact-compare", .flag = &set.exact_compare,
+         .help = "with --exact-stats: the log tells the validation with the moving ones, too"},
+        {"--exact-final", .flag = &set.exact_final,
+         .help = "with --exact-stats: save with those of all training images"},
         {"--max-skipped", .value = "N", .integer = &set.max_skipped, .low = 0, .high = CLI_COUNT_MAX,
          .help = "steps in a row that may be left out because they are not finite; one more ends it (3)"},
         {"--log", .value = "FILE", .text = &set.log, .help = "append a JSON object per event: docs/log.md"},
@@ -372,6 +383,8 @@ int cli_train_read(const cli_command *self, int argc, char **argv, cli_settings 
         status = cli_recipe_read(self, &set.recipe);
     if (status == CLI_GO)
         status = read_chart(self, &set);
+    if (status == CLI_GO)
+        status = cli_exact_read(self, &set);
     if (status == CLI_GO)
         status = cli_read_augment(self, set.augment_text, &set.augment);
     if (status != CLI_GO)

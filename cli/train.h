@@ -26,6 +26,9 @@ typedef struct cli_settings {
     int every, keep, patience;       /* 0: as the library has it */
     int max_skipped;                 /* steps in a row that may be left out */
     bool keep_best;
+    const char *exact;     /* as typed; NULL: no exact statistics */
+    int64_t exact_samples; /* and what that stands for; 0: the library's choice */
+    bool exact_final, exact_compare;
     const char *chart;   /* as typed */
     cli_drawing drawing; /* and what that stands for */
 } cli_settings;
@@ -143,6 +146,24 @@ void cli_board_end(cli_training *t);
 int cli_report_open(cli_training *t);
 void cli_report_epoch(cli_training *t, const ek_fit_event *event);
 int cli_report_write(cli_training *t, bool done, const char *message);
+
+/* ---- Exact statistics (train_exact.c) -------------------------------------------------------------------------- */
+
+#define CLI_EXACT_AUTO "auto"
+
+/* CLI_GO, or the exit status after a message. */
+int cli_exact_read(const cli_command *self, cli_settings *set);
+
+/* Training images that are measured after each epoch; 0: none. */
+int64_t cli_exact_samples(const cli_training *t);
+void cli_exact_fill(const cli_training *t, ek_fit_options *options);
+
+/* The validation of the model that is kept, where its statistics are none that an epoch was validated with. */
+ek_status cli_exact_note(cli_training *t);
+
+/* After a training without them: says so where they make a difference to the accuracy of more than a standard error
+ * (the binomial distribution's). The net is as it was. */
+void cli_exact_compare(cli_training *t);
 
 /* ---- Interrupts (interrupt.c) --------------------------------------------------------------------------------- */
 

@@ -654,8 +654,8 @@ typedef struct ek_fit_event {
     const char *layer;   /* SKIPPED: path of the layer, as ek_layer_info has it; "": none in particular */
     int channel;         /* SKIPPED: of its output, or of a batch norm's input; -1: none in particular */
     int64_t sample;      /* SKIPPED: number in the training data, the first where there are several; -1: none alone */
-    bool has_moving; /* EPOCH, with exact_stats and validation data: the fields above are with exact statistics, */
-    double moving_loss, moving_accuracy; /* and these with the moving ones */
+    bool has_moving; /* EPOCH, with exact_compare and validation data: the fields below are set, the validation's */
+    double moving_loss, moving_accuracy; /* with the moving statistics; val_* are with the exact ones */
 } ek_fit_event;
 
 /* Random changes of training images, keyed by the trainer's seed, the epoch and the sample's number in its data set:
@@ -763,13 +763,14 @@ typedef struct ek_fit_options {
 
     /* Exact statistics (ek_calibrate) of training samples, their images unchanged: after every epoch those of
      * `exact_samples` of them (default ek_exact_samples; all where there are fewer) validate, and keep_best and
-     * patience go by that; events tell the validation with the moving ones beside it. At the end the net has the exact
-     * ones, the last epoch's or with keep_best the best one's; with `exact_final` those of all training samples. Steps
-     * go on with the moving ones: the parameters are those of a training without it, to the last bit, while no choice
-     * depends on the validation. It takes as much memory as a step at most, or 64 MiB; results do not depend on it. */
+     * patience go by that. At the end the net has the exact ones, the last epoch's or with keep_best the best one's;
+     * with `exact_final` those of all training samples. Steps go on with the moving ones: the parameters are those of a
+     * training without it, to the last bit, while no choice depends on the validation. It takes as much memory as a
+     * step at most, or 64 MiB; results do not depend on it. With `exact_compare` events tell the validation with the
+     * moving ones, too, which costs as much as the other. */
     bool exact_stats;
     int64_t exact_samples;
-    bool exact_final;
+    bool exact_final, exact_compare;
 } ek_fit_options;
 
 /* Trains `net` on `train` by cross-entropy, d2l section 8.5.4. val may be NULL.

@@ -18,11 +18,10 @@ ek_status ek_trainer_validate(ek_trainer *t, ek_epoch_record *r)
         EK_TRY(ek_calibrator_run(t->calibrator));
     if (!t->evaluator)
         return EK_OK;
-    EK_TRY(evaluate(t, &r->val_loss, &r->val_accuracy));
     if (!t->calibrator)
-        return EK_OK;
-    r->moving_loss = r->val_loss;
-    r->moving_accuracy = r->val_accuracy;
+        return evaluate(t, &r->val_loss, &r->val_accuracy);
+    if (t->o.exact_compare)
+        EK_TRY(evaluate(t, &r->moving_loss, &r->moving_accuracy));
     ek_calibrator_swap(t->calibrator);
     const ek_status status = evaluate(t, &r->val_loss, &r->val_accuracy);
     ek_calibrator_swap(t->calibrator);

@@ -210,8 +210,8 @@ static ek_status tell_epoch(const ek_trainer *t, int epoch, int best, bool again
     event.val_loss = r->val_loss;
     event.val_accuracy = r->val_accuracy;
     event.val_seconds = r->val_seconds;
-    event.has_moving = t->evaluator && t->calibrator;
-    event.moving_loss = r->moving_loss;
+    event.has_moving = r->moving_loss >= 0;
+    event.moving_loss = event.has_moving ? r->moving_loss : 0;
     event.moving_accuracy = r->moving_accuracy;
     event.lr = r->lr;
     event.best_epoch = best;
@@ -327,7 +327,8 @@ static ek_status train_epoch(ek_trainer *t)
                               .accuracy = (double)p->correct / (double)p->count,
                               .lr = t->rate,
                               .seconds = p->seconds,
-                              .skipped = (double)p->omitted};
+                              .skipped = (double)p->omitted,
+                              .moving_loss = -1};
     const double begin = seconds_now();
     EK_TRY(ek_trainer_validate(t, &record));
     record.val_seconds = seconds_now() - begin;

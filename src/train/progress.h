@@ -9,8 +9,9 @@
 /* A finished epoch, as its event told it. */
 typedef struct ek_epoch_record {
     double loss, accuracy, val_loss, val_accuracy, lr, seconds, val_seconds;
-    double skipped;                      /* steps that were left out */
-    double moving_loss, moving_accuracy; /* with exact statistics: the validation's with the moving ones */
+    double skipped; /* steps that were left out */
+    double moving_loss,
+        moving_accuracy; /* the validation's with the moving statistics beside exact ones; loss -1: none */
 } ek_epoch_record;
 
 enum { EK_EPOCH_NUMBERS = sizeof(ek_epoch_record) / sizeof(double) };

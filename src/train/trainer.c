@@ -36,9 +36,11 @@ static ek_status fill_options(ek_fit_options *o)
     if (o->exact_samples < 0)
         return ek_fail(EK_ERR_ARGUMENT, "ek_fit: exact_samples is %lld, but it cannot be negative",
                        (long long)o->exact_samples);
-    if (!o->exact_stats && (o->exact_samples || o->exact_final))
+    if (!o->exact_stats && (o->exact_samples || o->exact_final || o->exact_compare))
         return ek_fail(EK_ERR_ARGUMENT, "ek_fit: %s is about exact statistics; set exact_stats too",
-                       o->exact_final ? "exact_final" : "exact_samples");
+                       o->exact_final     ? "exact_final"
+                       : o->exact_compare ? "exact_compare"
+                                          : "exact_samples");
     o->checkpoint_keep = o->checkpoint_keep ? o->checkpoint_keep : 3;
     o->epochs = o->epochs ? o->epochs : 10;
     o->batch_size = o->batch_size ? o->batch_size : 128;

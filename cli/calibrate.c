@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT
+ * evenkeel calibrate: exact statistics in place of a model's moving ones. */
+#include "cli.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct calibration {
+    const char *model, *data, *out, *net_name;
+    cli_data_options images;
+    int64_t samples; /* 0: all */
+    int threads;
+    ek_net *net;
+    ek_dataset *train, *val; /* val NULL: the data have no test images */
+    float **moving;          /* by tensor: what its moving statistics were */
+    ek_calibrate_report report;
+} calibration;
+
+/* ---- Before --------------------------------------------------------------------------------------------------- */
+
+/* The images that the model was trained on, and those that it was validated on, which may have been a part of them. */
+static int open_data(const cli_command *self, calibration *c)
+{
+    const char *share = c->net ? ek_net_note(c->net, "data.val_split") : NULL;
+    const char *seed = c->net ? ek_net_note(c->net, "train.seed") : NULL;
+    if (c->net)
+        cli_data_like(&c->images, c->net, c->model);
+    int status = cli_data_open(self, &c->train, c->data, EK_SPLIT_TRAIN, &c->images);
+    if (status != CLI_GO)
+        return status;
+    if (!share) {
+        cli_data_options test = c->images;
+        test.may_lack = true;
+        return cli_data_open(self, &c->val, c->data, EK_SPLIT_TEST, &test);
+    }
+    ek_dataset *whole = c->train;
+    c->train = NULL;
+    if (ek_dataset_split(whole, strtod(share, NULL), seed ? strtoull(seed, NULL, 10) : 0, &c->train, &c->val))
+        status = cli_fail(self, "%s: its note data.val_split is '%s': %s", c->model, share, ek_error());
+    ek_dataset_free(whole);
+    return status;
+}
+
+static int open_all(const cli_command *self, calibration *c)
+{
+    ek_dataset_info info = {0};
+    int status = c->net_name ? open_data(self, c) : CLI_GO; /* a built-in net is made for the data */
+    if (status != CLI_GO)
+        return status;
+    if (c->train)
+        ek_dataset_get_info(c->train, &info);
+    c->net = cli_model_open(self, c->model, c->net_name, &info);
+    if (!c->net)
+        return CLI_FAILED;
+    status = c->train ? CLI_GO : open_data(self, c);
+    if (status != CLI_GO)
+        return status;
+    ek_dataset_get_info(c->train, &info);
+    const char *digest = ek_net_note(c->net, "data.digest");
+    if (digest && *digest && *info.digest && strcmp(digest, info.digest) != 0)
+        cli_warn(self, "%s was trained on other images; its statistics become those of the ones at hand", c->model);
+    return CLI_GO;
+}
+
+/* ---- Drift ---------------------------------------------------------------------------------------------------- */
+
+static bool is_moving(const ek_tensor *tensor)
+{
+    return tensor->role == EK_ROLE_MOVING_MEAN || tensor->role == EK_ROLE_MOVING_VAR;
+}
+
+static int keep_moving(const cli_command *self, calibration *c)
+{
+    const int count = ek_net_tensor_count(c->net);
+    c->moving = calloc((size_t)count + 1, sizeof *c->moving);
+    for (int i = 0; c->moving && i < count; i++) {
+        const ek_tensor *tensor = ek_net_tensor(c->net, i);
+        const size_t size = (size_t)tensor->count * sizeof(float);
+        if (!is_moving(tensor))
+            continue;
+        if (!(c->moving[i] = malloc(size)))
+            return cli_fail(self, "out of memory");
+        memcpy(c->moving[i], tensor->data, size);
+    }
+    return c->moving ? CLI_GO : cli_fail(self, "out of memory");
+}
+
+/* What the layer adds to the variance. */
+static double eps_of(const ek_layer_info *layer)
+{
+    const char *at = strstr(layer->text, " eps=");
+    return at ? strtod(at + 5, NULL) : 1e-5;
+}
+
+/* A line for the norm whose moving mean is tensor `i`; its moving variance is the next. */
+static void print_drift(const calibration *c, int i)
+{
+    const ek_tensor *mean = ek_net_tensor(c->net, i), *var = ek_net_tensor(c->net, i + 1);
+    ek_layer_info layer;
+    double shift = 0, factor = 1;
+    int shifted = 0, scaled = 0;
+    if (ek_net_layer(c->net, mean->layer, &layer))
+        return;
+    const double eps = eps_of(&layer);
+    for (int k = 0; k < mean->count; k++) {
+        const double deviation = sqrt((double)var->data[k] + eps);
+        const double d = fabs((double)c->moving[i][k] - (double)mean->data[k]) / deviation;
+        const double f = sqrt((double)c->moving[i + 1][k] + eps) / deviation;
+        if (d > shift) {
+            shift = d;
+            shifted = k;
+        }
+        if (fabs(log(f)) > fabs(log(factor))) {
+            factor = f;
+            scaled = k;
+        }
+    }
+    printf("%-20s  %8jd  %10.3f  %7d  %10.3f  %7d\n", layer.path, (intmax_t)mean->count, shift, shifted, factor,
+           scaled);
+}
+
+static void print_drifts(const calibration *c)
+{
+    printf("largest drift of the moving mean, in standard deviations, and of the moving deviation, as a factor\n"
+           "%-20s  %8s  %10s  %7s  %10s  %7s\n",
+           "layer", "channels", "mean", "channel", "deviation", "channel");
+    for (int i = 0; i < ek_net_tensor_count(c->net); i++)
+        if (ek_net_tensor(c->net, i)->role == EK_ROLE_MOVING_MEAN)
+            print_drift(c, i);
+}
+
+/* ---- All of it ------------------------------------------------------------------------------------------------ */
+
+/* Where the model tells how right it is, that is what it is now. */
+static ek_status note_metrics(ek_net *net, const ek_metrics *m)
+{
+    char loss[32], accuracy[32];
+    if (!ek_net_note(net, "val.accuracy"))
+        return EK_OK;
+    snprintf(loss, sizeof loss, "%.9g", m->loss);
+    snprintf(accuracy, sizeof accuracy, "%.9g", m->accuracy);
+    const ek_status status = ek_net_set_note(net, "val.loss", loss);
+    return status ? status : ek_net_set_note(net, "val.accuracy", accuracy);
+}
+
+static int evaluate(const cli_command *self, calibration *c, const char *when, bool noted)
+{
+    ek_metrics metrics;
+    if (!c->val)
+        return CLI_GO;
+    if (ek_evaluate(c->net, c->val, &(ek_eval_options){.threads = c->threads}, &metrics) ||
+        (noted && note_metrics(c->net, &metrics)))
+        return cli_fail(self, "%s", ek_error());
+    printf("%s: loss %.4f, accuracy %.4f (%jd of %jd images)\n", when, metrics.loss, metrics.accuracy,
+           (intmax_t)metrics.correct, (intmax_t)metrics.count);
+    return CLI_GO;
+}
+
+static int calibrate(const cli_command *self, calibration *c)
+{
+    int status = open_all(self, c);
+    if (status == CLI_GO)
+        status = keep_moving(self, c);
+    if (status == CLI_GO)
+        status = cli_probe_output(self, c->out, 1 << 16);
+    if (status == CLI_GO)
+        status = evaluate(self, c, "with the moving statistics", false);
+    if (status != CLI_GO)
+        return status;
+    const ek_calibrate_options options = {.samples = c->samples, .threads = c->threads, .report = &c->report};
+    if (ek_calibrate(c->net, c->train, &options))
+        return cli_fail(self, "%s", ek_error());
+    if (!c->report.layers)
+        return cli_fail(self,
+                        "%s: has no batch norm whose moving statistics may change; there is nothing to calibrate",
+                        c->model);
+    char when[96];
+    snprintf(when, sizeof when, "with exact ones of %jd training images", (intmax_t)c->report.samples);
+    status = evaluate(self, c, when, true);
+    if (status != CLI_GO)
+        return status;
+    print_drifts(c);
+    cli_signals_hold();
+    const ek_status saved = ek_net_save(c->net, c->out);
+    cli_signals_release();
+    if (saved)
+        return cli_fail(self, "%s", ek_error());
+    fputs("saved ", stdout);
+    cli_put_text(c->out);
+    putchar('\n');
+    return CLI_DONE;
+}
+
+int cli_calibrate(const cli_command *self, int argc, char **argv)
+{
+    calibration c = {.data = CLI_DATA_DEFAULT, .threads = ek_cpu_count()};
+    const cli_option options[] = {
+        {"MODEL", .text = &c.model, .required = true, .help = "a file that 'evenkeel train --out' wrote"},
+        {"--out", .letter = 'o', .value = "FILE", .text = &c.out, .required = true,
+         .help = "save the model with exact statistics here"},
+        {"--data", .value = "NAME|DIR", .text = &c.data, .help = "data set or folder (fashion-mnist)"},
+        {"--samples", .value = "N", .count = &c.samples, .low = 1, .high = 2147483647,
+         .help = "training images that are measured, chosen at random (all)"},
+        CLI_DATA_ROWS(c.images),
+        {"--net", .value = "NAME|FILE", .text = &c.net_name,
+         .help = "for weights alone, as PyTorch saves them: the net they belong to"},
+        {"--threads", .value = "N", .integer = &c.threads, .low = 1, .high = CLI_THREADS_MAX,
+         .help = "the result does not depend on it (all processors)"},
+        {.name = NULL},
+    };
+    int status = cli_parse(self, options, argc, argv);
+    if (status != CLI_GO)
+        return status;
+    status = calibrate(self, &c);
+    for (int i = 0; c.moving && i < ek_net_tensor_count(c.net); i++)
+        free(c.moving[i]);
+    free(c.moving);
+    ek_dataset_free(c.train);
+    ek_dataset_free(c.val);
+    ek_net_free(c.net);
+    return cli_finish(self, status);
+}
