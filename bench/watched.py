@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """What watching and keeping cost: trainings with a chart on a terminal, a log, TensorBoard's event file and a
-checkpoint after every epoch, against bare ones. The two kinds take turns; a ratio is that of a pair, and the median of
+checkpoint after every epoch, against bare ones. The two kinds take turns; each pair gives a ratio, and the median of
 them counts.
 
     bench/watched.py [--evenkeel build/evenkeel] [--rounds 7] [--epochs 2] [TRAIN OPTION ...]

@@ -31,6 +31,7 @@ int cli_inspect(const cli_command *self, int argc, char **argv);
 int cli_net(const cli_command *self, int argc, char **argv);
 int cli_data(const cli_command *self, int argc, char **argv);
 int cli_bench(const cli_command *self, int argc, char **argv);
+int cli_doctor(const cli_command *self, int argc, char **argv);
 int cli_plot(const cli_command *self, int argc, char **argv);
 int cli_report(const cli_command *self, int argc, char **argv);
 int cli_sweep_command(const cli_command *self, int argc, char **argv);

@@ -37,6 +37,13 @@ static const cli_command commands[] = {
              "moving variance.\n",
      .example = "  evenkeel inspect model.safetensors --layer 1\n",
      .run = cli_inspect},
+    {.name = "doctor",
+     .summary = "what ails a model, layer by layer, and what to do",
+     .text = "Measures every layer of a model over its training images: moving statistics against exact ones, dead,\n"
+             "saturated and constant channels, gammas next to 0, the accuracy with either statistics; and says what\n"
+             "to do. It changes nothing.\n",
+     .example = "  evenkeel doctor model.safetensors\n",
+     .run = cli_doctor},
     {.name = "net", .summary = "built-in nets, and what a net consists of", .run = cli_net},
     {.name = "data", .summary = "fetch a data set, describe it, show its images", .run = cli_data},
     {.name = "plot",

@@ -406,6 +406,7 @@ typedef struct ek_layer_info {
     /* Its bias is computed away: the batch norm behind it takes the mean away, so that the bias has no gradient and
      * stays as it is in training, and prediction folds it into the norm. Files keep it. */
     bool bias_without_gradient;
+    double eps; /* of a batchnorm or layernorm; else 0 */
 } ek_layer_info;
 
 /* Layers in the order of the text; a block (kind "residual" or "concat") stands before the layers in it. */

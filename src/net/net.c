@@ -137,6 +137,10 @@ ek_status ek_net_layer(const ek_net *net, int layer, ek_layer_info *info)
                             .path = l->path,
                             .depth = l->depth,
                             .bias_without_gradient = bias_without_gradient(net, layer)};
+    if (l->kind == EK_LAYER_BATCHNORM)
+        info->eps = (double)l->o.batchnorm.eps;
+    else if (l->kind == EK_LAYER_LAYERNORM)
+        info->eps = (double)l->o.layernorm.eps;
     if (!l->out.flat) {
         info->h = l->out.h;
         info->w = l->out.w;
