@@ -77,7 +77,7 @@ static void put_time(FILE *to, const cli_run *run)
     }
     if (!(seconds > 0))
         return;
-    const int64_t whole = (int64_t)(seconds + 0.5);
+    const int64_t whole = (int64_t)(fmin(seconds, 1e15) + 0.5); /* a log may say anything */
     if (whole >= 3600)
         snprintf(value, sizeof value, "%jd h %02d min", (intmax_t)(whole / 3600), (int)(whole % 3600 / 60));
     else if (whole >= 60)

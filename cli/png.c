@@ -70,7 +70,8 @@ static void put_pixel(sink *s, uint8_t byte)
     put_byte(s, byte);
 }
 
-/* The header of a stored block (RFC 1951, 3.2.4): a row with its filter byte is one. */
+/* The header of a stored block (RFC 1951, 3.2.4): a row with its filter byte is one, or several where it is long. */
+enum { BLOCK_MAX = 65535 };
 static void begin_block(sink *s, bool last, uint32_t size)
 {
     put_byte(s, last);
@@ -84,7 +85,7 @@ static void begin_block(sink *s, bool last, uint32_t size)
 void cli_png_put(FILE *to, const uint8_t *pixels, int width, int height, int channels)
 {
     static const uint8_t signature[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
-    const uint32_t row = (uint32_t)(width * channels), block = 5 + 1 + row;
+    const uint32_t row = 1 + (uint32_t)(width * channels), blocks = (row + BLOCK_MAX - 1) / BLOCK_MAX;
     sink s = {.to = to, .low = 1};
     fputs("data:image/png;base64,", to);
     for (size_t i = 0; i < sizeof signature; i++)
@@ -97,14 +98,16 @@ void cli_png_put(FILE *to, const uint8_t *pixels, int width, int height, int cha
     for (int i = 0; i < 3; i++) /* deflate, the five filters, no interlacing */
         put_byte(&s, 0);
     end_chunk(&s);
-    begin_chunk(&s, 2 + (uint32_t)height * block + 4, "IDAT");
+    begin_chunk(&s, 2 + (uint32_t)height * (row + 5 * blocks) + 4, "IDAT");
     put_byte(&s, 0x78);
     put_byte(&s, 0x01);
     for (int y = 0; y < height; y++) {
-        begin_block(&s, y == height - 1, 1 + row);
-        put_pixel(&s, 0); /* no filter */
-        for (uint32_t x = 0; x < row; x++)
-            put_pixel(&s, pixels[(size_t)y * row + x]);
+        const uint8_t *line = pixels + (size_t)y * (row - 1);
+        for (uint32_t x = 0; x < row; x++) {
+            if (x % BLOCK_MAX == 0)
+                begin_block(&s, y == height - 1 && row - x <= BLOCK_MAX, row - x < BLOCK_MAX ? row - x : BLOCK_MAX);
+            put_pixel(&s, x ? line[x - 1] : 0); /* no filter */
+        }
     }
     put_word(&s, s.high << 16 | s.low);
     end_chunk(&s);

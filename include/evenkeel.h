@@ -755,7 +755,8 @@ typedef struct ek_fit_options {
     int patience; /* training ends after so many epochs in a row without a better validation accuracy; default: it
                          * does not */
 
-    /* A step whose loss, batch statistics or gradients are not finite (one micro-batch's are enough) is left out:
+    /* A step whose loss, batch statistics or gradients are not finite (one micro-batch's are enough; with Adam without
+     * clipping nor may a gradient's square be) is left out:
      * values, moving statistics and the optimiser's state stay as they are, its samples count in no mean, an event
      * tells it. The schedule goes on. So many in a row may be left out; the next one ends the training with
      * EK_ERR_NUMERIC, and so does an epoch's last step when all of it would be left out. Default 3; -1: none. It may
@@ -853,8 +854,8 @@ EK_API int64_t ek_exact_samples(const ek_dataset *train);
 
 /* What a channel of a layer's output holds over the samples of a data set. */
 typedef struct ek_channel_stats {
-    double mean, std; /* population's; NaN where a value is not finite */
-    float min, max;
+    double mean, std; /* population's; both NaN where a value is not finite */
+    float min, max;   /* of the values that are no NaN; +-infinity, the wrong way round, where all are */
     /* Share, 0 to 1, of the values at which the layer is an activation that hardly passes gradients on: its slope is at
      * most a tenth of its steepest (sigmoid below 0.026 and above 0.974, tanh beyond +-0.949), or 0 (relu at 0). 0 for
      * other layers. */

@@ -233,6 +233,9 @@ static void test_writes_straight_into_devices(void **state)
     assert_int_equal(stat(full, &before), 0);
     assert_int_equal(write_text(full, "too much"), EK_ERR_IO);
     assert_line(full, "No space left");
+    assert_true(ek_file_wanted_room());
+    assert_int_equal(write_text(".", "for want of another thing"), EK_ERR_IO);
+    assert_true(!ek_file_wanted_room());
     assert_int_equal(write_text(full, ""), EK_OK);
     assert_int_equal(stat(full, &after), 0);
     assert_true(S_ISCHR(after.st_mode) && before.st_ino == after.st_ino);

@@ -226,6 +226,9 @@ static void test_images(void **state)
     check_image(5, 7, 3);
     check_image(28, 28, 1);
     check_image(16384, 2, 3);
+    check_image(65534, 2, 1);
+    check_image(65535, 2, 1);
+    check_image(65536, 2, 3);
 }
 
 /* ---- Curves ---------------------------------------------------------------------------------------------------- */

@@ -323,6 +323,44 @@ static void test_backward(void **state)
     ek_dataset_free(good);
 }
 
+/* A gradient whose square Adam cannot keep: left out, unless clipping makes it small. */
+static void test_squares(void **state)
+{
+    (void)state;
+    enum { BAD = 11 };
+    ek_dataset *data = new_data(2 * BATCH, BAD, 1), *good = new_data(BATCH, -1, 0);
+    static const char *const layers[] = {"flatten\nlinear 3\nrelu\nlinear 4\n",
+                                         "flatten\nlinear 3\nbatchnorm use_moving=yes hold_moving=yes\nlinear 4\n"};
+    for (int i = 0; i < 2; i++)
+        for (int adamw = 0; adamw < 2; adamw++) {
+            const ek_optimizer optimizer = adamw ? EK_ADAMW : EK_ADAM;
+            const ek_fit_options o = {.epochs = 1, .no_shuffle = true, .lr = 0.01f, .optimizer = optimizer};
+            ek_fit_options clipped = o, sgd = {.epochs = 1, .no_shuffle = true, .lr = 1e-30f};
+            clipped.clip_norm = 1;
+            listener l = {0}, without = {0}, taken = {0}, descent = {0};
+            ek_net *net = new_net(layers[i]), *want = new_net(layers[i]), *clips = new_net(layers[i]);
+            ek_net *descends = new_net(layers[i]);
+            ek_net *const all[] = {net, want, clips, descends};
+            for (int j = 0; j < 4; j++) { /* the bad sample gives 1e24 where the others give next to nothing */
+                values_of(all[j], "1.weight")[PIXELS] = 1e24f;
+                values_of(all[j], "1.weight")[PIXELS + 1] = 0;
+            }
+            assert_int_equal(fit(net, data, o, &l), EK_OK);
+            assert_int_equal(fit(want, good, o, &without), EK_OK);
+            assert_int_equal(l.skipped, 1);
+            assert_non_null(strstr(l.message, ", or its square, is not finite"));
+            assert_true(same_nets(net, want));
+            assert_int_equal(fit(clips, data, clipped, &taken), EK_OK);
+            assert_int_equal(taken.skipped, 0);
+            assert_int_equal(fit(descends, data, sgd, &descent), EK_OK);
+            assert_int_equal(descent.skipped, 0);
+            for (int j = 0; j < 4; j++)
+                ek_net_free(all[j]);
+        }
+    ek_dataset_free(data);
+    ek_dataset_free(good);
+}
+
 /* A weight's gradient and, before it in the net, a norm's: the weight's is told, though it is added up later. */
 static void test_nearest_to_the_loss(void **state)
 {
@@ -565,6 +603,7 @@ int main(void)
         cmocka_unit_test(test_shuffled),
         cmocka_unit_test(test_origins),
         TEST(test_backward),
+        cmocka_unit_test(test_squares),
         cmocka_unit_test(test_nearest_to_the_loss),
         cmocka_unit_test(test_too_many),
         cmocka_unit_test(test_values_of_a_norm),

@@ -170,6 +170,7 @@ static ek_status open_writer(ek_file_writer *writer)
 ek_status ek_file_create(ek_file_writer **writer, const char *path)
 {
     *writer = NULL;
+    last_error = 0;
     EK_TRY(check_path(path));
     ek_file_writer *made = ek_calloc(1, sizeof *made);
     if (!made)

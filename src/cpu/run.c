@@ -46,14 +46,23 @@ int ek_backend_threads(const ek_backend *b)
     return b->threads;
 }
 
-static bool finite_values(const float *x, size_t count)
+/* The first exponent, as it lies in a float's bits, with which a gradient cannot be taken: that of NaN and infinity; with
+ * Adam, whose second moment is its square, that of 2^64, unless clipping makes it small before. */
+static uint32_t exponent_limit(const ek_backend *b)
 {
-    /* Largest exponent: NaN or infinite. In integers, so that the compiler may vectorise the search. */
+    const ek_update *u = b->batch->update;
+    const bool squared = u && u->kind != EK_SGD && u->clip == 0;
+    return squared ? (uint32_t)(127 + 64) << 23 : 0x7f800000u;
+}
+
+static bool values_below(uint32_t limit, const float *x, size_t count)
+{
+    /* In integers, so that the compiler may vectorise the search. */
     int bad = 0;
     for (size_t i = 0; i < count; i++) {
         uint32_t bits;
         memcpy(&bits, x + i, sizeof bits);
-        bad |= (bits & 0x7f800000u) == 0x7f800000u;
+        bad |= (bits & 0x7f800000u) >= limit;
     }
     return !bad;
 }
@@ -61,7 +70,7 @@ static bool finite_values(const float *x, size_t count)
 /* A gradient that was just written. */
 static void check_gradient(ek_backend *b, const ek_step *s, const float *x, size_t count)
 {
-    if (finite_values(x, count))
+    if (values_below(exponent_limit(b), x, count))
         return;
     const unsigned long long key = ek_gradient_key(s, (int)(s - b->program->steps));
     unsigned long long seen = atomic_load(&b->gradient_fault);
@@ -220,13 +229,30 @@ static void run_commit(ek_backend *b)
         ek_batchnorm_commit(&p->norms[i]);
 }
 
+/* The first channel whose finite gradient the optimiser cannot take, or -1. */
+static int beyond_optimizer(const ek_backend *b, const ek_batchnorm *norm)
+{
+    const uint32_t limit = exponent_limit(b);
+    for (int c = 0; norm->trains && c < norm->c; c++)
+        if ((norm->dgamma && !values_below(limit, norm->dgamma + c, 1)) ||
+            (norm->dbeta && !values_below(limit, norm->dbeta + c, 1)))
+            return c;
+    return -1;
+}
+
+static int run_norm_backward(ek_backend *b, ek_batchnorm *norm)
+{
+    const int channel = ek_batchnorm_backward(norm, b->batch->samples);
+    return channel >= 0 ? channel : beyond_optimizer(b, norm);
+}
+
 static void run_once(ek_backend *b, const ek_step *s)
 {
     int channel = -1;
     if (s->kind == EK_STEP_NORM_FORWARD)
         channel = ek_batchnorm_forward(s->u.norm.norm, b->batch->samples);
     else if (s->kind == EK_STEP_NORM_BACKWARD)
-        channel = ek_batchnorm_backward(s->u.norm.norm, b->batch->samples);
+        channel = run_norm_backward(b, s->u.norm.norm);
     else if (s->kind == EK_STEP_CHECK)
         run_check(b, s);
     else
@@ -340,17 +366,18 @@ static ek_status report_fault(const ek_backend *b)
         return EK_OK;
     const ek_step *s = &b->program->steps[b->fault.step];
     const char *path = s->layer >= 0 ? b->program->paths[s->layer] : "";
+    const char *or_square = exponent_limit(b) < 0x7f800000u ? ", or its square," : "";
     if (s->kind == EK_STEP_NORM_FORWARD)
         return ek_fail(EK_ERR_NUMERIC, "layer %s (batchnorm), channel %d: the batch's statistics are not finite",
                        path, b->fault.channel);
     if (s->kind == EK_STEP_NORM_BACKWARD)
-        return ek_fail(EK_ERR_NUMERIC, "layer %s (batchnorm), channel %d: the gradient is not finite", path,
-                       b->fault.channel);
+        return ek_fail(EK_ERR_NUMERIC, "layer %s (batchnorm), channel %d: the gradient%s is not finite", path,
+                       b->fault.channel, or_square);
     if (s->kind == EK_STEP_CHECK)
         return ek_fail(EK_ERR_NUMERIC, "the loss is not finite");
     if (s->kind == EK_STEP_ACCUMULATE)
         return ek_fail(EK_ERR_NUMERIC, "the gradients' sum over micro-batches is not finite");
-    return ek_fail(EK_ERR_NUMERIC, "layer %s: the gradient of its weights is not finite", path);
+    return ek_fail(EK_ERR_NUMERIC, "layer %s: the gradient of its weights%s is not finite", path, or_square);
 }
 
 static ek_status run_steps(ek_backend *b, ek_program *program, const ek_batch *batch, int begin, int end)

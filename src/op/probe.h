@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Of one channel. Where a value is NaN or infinite, mean or deviations are not finite. */
+/* Of one channel. Where a value is NaN or infinite, deviations are not finite. */
 typedef struct ek_probe_sums {
     double mean, deviations; /* deviations: sum of (x - mean)^2 */
     float least, greatest;

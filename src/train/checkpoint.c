@@ -25,6 +25,7 @@ struct ek_checkpoints {
     size_t path_size;
     int keep, lock;
     int64_t newest; /* steps of the newest that is known to be whole, -1: none */
+    bool made_room; /* for one that was not written all the same */
     const ek_checkpoint_state *state;
     const ek_config *config;
 };
@@ -228,17 +229,21 @@ static ek_status write_one(ek_checkpoints *c, const ek_progress *progress)
     return ek_checkpoint_write(c->state, c->config, progress, c->path);
 }
 
-/* A disk may have room for just as many as are kept: then the oldest goes before the new one is there, not after. */
+/* A disk may have room for just as many as are kept: then the oldest goes before the new one is there, not after. One
+ * does for each that is written: where others fill the disk, those that are there would go one after the other. */
 ek_status ek_checkpoints_write(ek_checkpoints *c, const ek_progress *progress)
 {
     ek_status status = write_one(c, progress);
-    if (status == EK_ERR_IO && ek_file_wanted_room() && make_room(c, progress->total))
+    if (status == EK_ERR_IO && ek_file_wanted_room() && !c->made_room && make_room(c, progress->total)) {
+        c->made_room = true;
         status = write_one(c, progress);
+    }
     if (status) {
         name_checkpoint(c, progress->total);
         return status;
     }
     c->newest = progress->total;
+    c->made_room = false;
     remove_old(c, progress->total);
     name_checkpoint(c, progress->total);
     return EK_OK;

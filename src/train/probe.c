@@ -95,11 +95,12 @@ static ek_status take_stats(ek_probe *probe, const ek_program *program)
             return EK_ERR_MEMORY;
         layer->count = p->c;
         for (int c = 0; c < p->c; c++)
-            layer->channels[c] = (ek_channel_stats){.mean = p->all[c].mean,
-                                                    .std = sqrt(p->all[c].deviations / count),
-                                                    .min = p->all[c].least,
-                                                    .max = p->all[c].greatest,
-                                                    .flat = (double)p->all[c].flat / count};
+            layer->channels[c] =
+                (ek_channel_stats){.mean = isfinite(p->all[c].deviations) ? p->all[c].mean : NAN,
+                                   .std = isfinite(p->all[c].deviations) ? sqrt(p->all[c].deviations / count) : NAN,
+                                   .min = p->all[c].least,
+                                   .max = p->all[c].greatest,
+                                   .flat = (double)p->all[c].flat / count};
     }
     return EK_OK;
 }
