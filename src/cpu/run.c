@@ -46,8 +46,8 @@ int ek_backend_threads(const ek_backend *b)
     return b->threads;
 }
 
-/* The first exponent, as it lies in a float's bits, with which a gradient cannot be taken: that of NaN and infinity; with
- * Adam, whose second moment is its square, that of 2^64, unless clipping makes it small before. */
+/* The first exponent, as it lies in a float's bits, with which a gradient cannot be taken: that of NaN and infinity;
+ * with Adam, whose second moment is its square, that of 2^64, unless clipping makes it small before. */
 static uint32_t exponent_limit(const ek_backend *b)
 {
     const ek_update *u = b->batch->update;
