@@ -5,6 +5,8 @@
     terminal.py [--size COLUMNSxROWS] [--set NAME=VALUE ...] [--resize SECONDS:COLUMNSxROWS] [--stall SECONDS
                 --file FILE] [--signal SECONDS:NAME ...] [--shell] [--seconds N] [--raw FILE] [--png FILE] COMMAND ...
 
+Seconds of signals count from the first chart on.
+
 The terminal is a strict one: it knows what the command may send and nothing else, and breaks lines anew when its width
 changes, as most do. With --stall nothing is read until FILE exists, or for so long. With --shell the command is a
 shell's job, which is stopped (Ctrl-Z), goes on in the background and then in the foreground, and is ended by Ctrl-C.
@@ -182,21 +184,22 @@ def run(options):
     screen = Screen(columns, rows)
     decoder = codecs.getincrementaldecoder("utf-8")()
     start = time.monotonic()
-    events = [(float(at), "resize", what) for at, what in (item.split(":") for item in options.resize)]
-    events += [(float(at), "signal", what) for at, what in (item.split(":") for item in options.signal)]
+    events = [(float(at), what) for at, what in (item.split(":") for item in options.resize)]
     events.sort()
-    raw = b""
+    signals = sorted((float(at), what) for at, what in (item.split(":") for item in options.signal))
+    raw, drawn = b"", None  # when the first chart came: slow machines take their time
     while True:
         now = time.monotonic() - start
         if now > options.seconds:
             os.kill(child, signal.SIGKILL)
         while events and now >= events[0][0]:
-            _, kind, what = events.pop(0)
-            if kind == "signal":
-                os.kill(child, getattr(signal, "SIG" + what))
-            else:
-                set_size(fd, *size_of(what))
-                screen.resize(*size_of(what))
+            what = events.pop(0)[1]
+            set_size(fd, *size_of(what))
+            screen.resize(*size_of(what))
+        if drawn is None and b"train_loss" in raw:
+            drawn = now
+        while signals and drawn is not None and now - drawn >= signals[0][0]:
+            os.kill(child, getattr(signal, "SIG" + signals.pop(0)[1]))
         if now < options.stall:
             time.sleep(0.05)
             if os.path.exists(options.file):
