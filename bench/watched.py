@@ -11,6 +11,7 @@ import os
 import pathlib
 import pty
 import re
+import resource
 import shutil
 import statistics
 import subprocess
@@ -54,9 +55,13 @@ def training_seconds(text):
 
 
 def timed(run, command):
-    begin = time.monotonic()
+    """Seconds of the whole run, of its training steps, and of the processors."""
+    def used():
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+    begin, before = time.monotonic(), used()
     text = run(command)
-    return time.monotonic() - begin, training_seconds(text)
+    return time.monotonic() - begin, training_seconds(text), used() - before
 
 
 def main():
@@ -75,7 +80,7 @@ def main():
             times = [timed(*kind) for kind in (kinds if i % 2 else kinds[::-1])]
             pairs.append(times if i % 2 else times[::-1])
             shutil.rmtree(f"{folder}/checkpoints")
-    for what, column in (("whole runs", 0), ("training steps alone", 1)):
+    for what, column in (("whole runs", 0), ("training steps alone", 1), ("processors", 2)):
         ratios = sorted(watched[column] / bare[column] for bare, watched in pairs)
         print(f"{what:22} bare {statistics.median(p[0][column] for p in pairs):7.3f} s, watched "
               f"{statistics.median(p[1][column] for p in pairs):7.3f} s, ratio {statistics.median(ratios):.3f} "
