@@ -94,7 +94,7 @@ static ek_status list_folder(const ek_checkpoints *c, listing *l)
         const char *const rest = read_name(e->d_name, &step);
         if (rest && !*rest)
             status = add_step(l, step);
-        else if (rest && is_half_written(rest))
+        else if (rest && c->lock >= 0 && is_half_written(rest)) /* else someone may be writing it */
             unlinkat(dirfd(dir), e->d_name, 0);
     }
     closedir(dir);
@@ -136,10 +136,31 @@ static ek_status lock_folder(ek_checkpoints *c)
     return ek_fail(EK_ERR_IO, "%s: cannot be locked: %s", c->path, strerror(errno));
 }
 
+static ek_status no_checkpoint(const ek_checkpoints *c)
+{
+    return ek_fail(EK_ERR_NOT_FOUND, "%s: holds no checkpoint to go on from", c->folder);
+}
+
+/* Nothing is made, not even the lock, where there is nothing to go on from: the name may be mistyped. */
+static ek_status look_into(ek_checkpoints *c)
+{
+    struct stat info;
+    listing l = {0};
+    if (stat(c->folder, &info) && errno == ENOENT)
+        return ek_fail(EK_ERR_NOT_FOUND, "%s: there is no such folder, and so no checkpoint to go on from",
+                       c->folder);
+    ek_status status = list_folder(c, &l);
+    snprintf(c->path, c->path_size, "%s/%s", c->folder, lock_name);
+    if (!status && !l.count && access(c->path, F_OK)) /* with a lock a training may have just begun */
+        status = no_checkpoint(c);
+    ek_free(l.steps);
+    return status;
+}
+
 static ek_status open_folder(ek_checkpoints *c, bool resume)
 {
     listing l;
-    EK_TRY(make_folder(c->folder));
+    EK_TRY(resume ? look_into(c) : make_folder(c->folder));
     EK_TRY(lock_folder(c));
     ek_status status = list_folder(c, &l);
     if (!status && l.count && !resume)
@@ -262,7 +283,7 @@ static ek_status resume_from(ek_checkpoints *c, const listing *l, ek_progress *p
         broken(user, c->path, status);
     }
     if (!l->count)
-        return ek_fail(EK_ERR_NOT_FOUND, "%s: holds no checkpoint to go on from", c->folder);
+        return no_checkpoint(c);
     return ek_fail(EK_ERR_FORMAT, "%s: of its %zu checkpoints none can be used", c->folder, l->count);
 }
 

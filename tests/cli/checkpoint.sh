@@ -33,7 +33,11 @@ fails "a new training among old checkpoints" 1 "^evenkeel train: kept2: holds ch
 fails "another recipe" 1 "\(seed: 3 in the checkpoint, 4 now; lr: 0.1 in the checkpoint, 0.3 now\)" \
     $train --seed 4 --resume kept2 --lr 0.3
 fails "other first weights" 1 "recipe: init xavier, .* in the checkpoint, init he" $train --resume kept2 --init he
-fails "nothing to go on from" 1 "^evenkeel train: none: holds no checkpoint to go on from$" $train --resume none
+fails "no folder to go on from" 1 "^evenkeel train: none: there is no such folder" $train --resume none
+absent "nor is one made" none
+mkdir empty
+fails "nothing to go on from" 1 "^evenkeel train: empty: holds no checkpoint to go on from$" $train --resume empty
+absent "nor anything in it" "empty/*"
 fails "a folder in no folder" 1 "^evenkeel train: no/where: cannot be made: the folder above it does not exist$" \
     $train --checkpoint no/where
 fails "a file for a folder" 1 "^evenkeel train: tiny.net: no folder" $train --checkpoint tiny.net
