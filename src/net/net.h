@@ -157,6 +157,12 @@ static inline bool ek_is_block(ek_layer_kind kind)
     return kind == EK_LAYER_RESIDUAL || kind == EK_LAYER_CONCAT;
 }
 
+/* Whether exact statistics of it are measured: one that is frozen counts as any other layer. */
+static inline bool ek_is_measured(const ek_layer *l)
+{
+    return l->kind == EK_LAYER_BATCHNORM && !(l->o.batchnorm.tracking && l->o.batchnorm.hold_moving);
+}
+
 /* Appends a layer whose kind and options are set: checks every option, infers the shapes. Marks the net on failure,
  * as all builder calls do. A convolution or linear layer brings its width in out.c. A block is begun, as
  * ek_net_residual_begin does. */

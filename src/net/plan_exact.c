@@ -8,13 +8,6 @@ static int higher(int a, int b)
     return a > b ? a : b;
 }
 
-/* A frozen norm is not measured, and counts as any other layer. */
-static bool counts(const ek_plan *plan, const ek_stage *s)
-{
-    const ek_layer *l = s->norm ? &plan->net->layers[s->layer] : NULL;
-    return l && !(l->o.batchnorm.tracking && l->o.batchnorm.hold_moving);
-}
-
 /* Stages stand in an order in which each reads earlier ones. */
 static void find_levels(ek_plan *plan)
 {
@@ -27,7 +20,7 @@ static void find_levels(ek_plan *plan)
             s->level = higher(s->level, plan->stages[plan->sources[s->source + j]].level);
         if (s->x >= 0)
             s->level = plan->stages[s->x].level;
-        if (counts(plan, s)) {
+        if (s->norm && ek_is_measured(&plan->net->layers[s->layer])) {
             s->norm->measures = s->level >= plan->request->first_level && s->level < plan->request->end_level;
             s->level++;
         }

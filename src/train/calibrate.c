@@ -56,11 +56,6 @@ struct ek_calibrator {
 
 /* ---- Norms --------------------------------------------------------------------------------------------------- */
 
-static bool is_measured(const ek_layer *l)
-{
-    return l->kind == EK_LAYER_BATCHNORM && !(l->o.batchnorm.tracking && l->o.batchnorm.hold_moving);
-}
-
 static ek_status alloc_layers(ek_calibrator *c)
 {
     const ek_net *net = c->net;
@@ -69,7 +64,7 @@ static ek_status alloc_layers(ek_calibrator *c)
     for (int i = 0; i < net->layer_count; i++) {
         const ek_layer *l = &net->layers[i];
         statistics *s = &c->layers[i];
-        if (!is_measured(l))
+        if (!ek_is_measured(l))
             continue;
         if (c->samples * l->in.h * l->in.w == 1) {
             char label[EK_LABEL_SIZE];
