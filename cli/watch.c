@@ -169,6 +169,12 @@ static void take_resume(cli_training *t, const ek_fit_event *event)
     t->output_failed = !cli_flush();
 }
 
+static void take_statistics(cli_training *t, const ek_fit_event *event)
+{
+    cli_watch_warn(t, "%s; the model has %s statistics", event->message,
+                   ek_net_note(t->net, "statistics") ? "the last validation's" : "its moving");
+}
+
 /* ---- From the beginning to the end ---------------------------------------------------------------------------- */
 
 int cli_watch_open(cli_training *t)
@@ -217,6 +223,9 @@ bool cli_watch_event(cli_training *t, const ek_fit_event *event)
         break;
     case EK_EVENT_RESUME:
         take_resume(t, event);
+        break;
+    case EK_EVENT_STATISTICS:
+        take_statistics(t, event);
         break;
     }
     return cli_interrupted() || (t->output_failed && !t->set->out && !cli_checkpoints(t->set));

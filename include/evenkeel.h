@@ -628,8 +628,11 @@ typedef enum ek_fit_event_kind {
     EK_EVENT_RESUME =
         4, /* resume: training goes on from the checkpoint at `path`, behind step `step` of `epoch`; then,
                               * before the first step, EK_EVENT_EPOCH is told again for each finished epoch */
-    EK_EVENT_SKIPPED = 5 /* a step was not finite and is left out, in place of EK_EVENT_STEP: `message` says why, and
+    EK_EVENT_SKIPPED = 5, /* a step was not finite and is left out, in place of EK_EVENT_STEP: `message` says why, and
                               * layer, channel and sample where that began */
+    EK_EVENT_STATISTICS = 6 /* exact_stats: those of the end could not be measured, `message` says why. The net has
+                              * those of the epoch's validation, as its note says, or without one the moving ones; the
+                              * training is done either way, and the callback's answer does not count */
 } ek_fit_event_kind;
 
 /* What the trainer tells its callback, which may read the net's tensors and save the net, and nothing else of it. */
@@ -648,7 +651,7 @@ typedef struct ek_fit_event {
     int best_epoch;      /* EPOCH: that of the best validation accuracy so far, the earliest of equal ones; 0: none */
     bool again;          /* EPOCH: finished in the run that is gone on with */
     int64_t total_steps; /* of the whole training so far */
-    ek_status status;    /* CHECKPOINT, BROKEN: EK_OK, or what went wrong; SKIPPED: EK_ERR_NUMERIC */
+    ek_status status;    /* CHECKPOINT, BROKEN: EK_OK, or what went wrong; SKIPPED: EK_ERR_NUMERIC; STATISTICS */
     const char *message; /* likewise, "" where nothing did; this and path live as long as the call */
     const char *path;    /* CHECKPOINT, BROKEN, RESUME: the checkpoint's file */
     int skipped;         /* SKIPPED: steps left out in a row, this one too. EPOCH: those of the epoch, in all */
@@ -656,7 +659,8 @@ typedef struct ek_fit_event {
     int channel;         /* SKIPPED: of its output, or of a batch norm's input; -1: none in particular */
     int64_t sample;      /* SKIPPED: number in the training data, the first where there are several; -1: none alone */
     bool has_moving; /* EPOCH, with exact_compare and validation data: the fields below are set, the validation's */
-    double moving_loss, moving_accuracy; /* with the moving statistics; val_* are with the exact ones */
+    double moving_loss, moving_accuracy; /* with the moving statistics, both NaN where that is not finite; val_* are
+                                          * with the exact ones */
 } ek_fit_event;
 
 /* Random changes of training images, keyed by the trainer's seed, the epoch and the sample's number in its data set:
@@ -745,8 +749,8 @@ typedef struct ek_fit_options {
      * With `resume` training goes on from the newest that is whole, and ends as it would have ended without a break, to
      * the last bit: the net's values at the call do not count. EK_ERR_NOT_FOUND where there is none, EK_ERR_FORMAT
      * where none is whole; EK_ERR_ARGUMENT shows what differs when the net, the data (by digest), an option above or
-     * `recipe`, `keep_best` or `patience` is not what it was. threads, on_event, measure_norm and micro_batch without
-     * ghost may differ. */
+     * `recipe`, `keep_best`, `patience`, `exact_stats`, `exact_samples` or `exact_final` is not what it was. threads,
+     * on_event, measure_norm and micro_batch without ghost may differ. */
     const char *checkpoint;
     int checkpoint_every, checkpoint_keep;
     bool resume;
@@ -766,10 +770,11 @@ typedef struct ek_fit_options {
     /* Exact statistics (ek_calibrate) of training samples, their images unchanged: after every epoch those of
      * `exact_samples` of them (default ek_exact_samples; all where there are fewer) validate, and keep_best and
      * patience go by that. At the end the net has the exact ones, the last epoch's or with keep_best the best one's;
-     * with `exact_final` those of all training samples. Steps go on with the moving ones: the parameters are those of a
-     * training without it, to the last bit, while no choice depends on the validation. It takes as much memory as a
-     * step at most, or 64 MiB; results do not depend on it. With `exact_compare` events tell the validation with the
-     * moving ones, too, which costs as much as the other. */
+     * with `exact_final` those of all training samples; if that fails the training is not lost (EK_EVENT_STATISTICS).
+     * Without validation data they are measured at the end alone. Steps go on with the moving ones: the parameters are
+     * those of a training without it, to the last bit, while no choice depends on the validation. It takes as much
+     * memory as a step at most, or 64 MiB; results do not depend on it. With `exact_compare` events tell the validation
+     * with the moving ones, too, which costs as much as the other. */
     bool exact_stats;
     int64_t exact_samples;
     bool exact_final, exact_compare;

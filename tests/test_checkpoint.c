@@ -149,6 +149,7 @@ static int listen(void *user, const ek_fit_event *event)
         l->resumed = event->total_steps;
         return l->stop_resumed;
     case EK_EVENT_SKIPPED:
+    case EK_EVENT_STATISTICS:
         fail_msg("%s", event->message);
     }
     if (event->status)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Trainings with exact statistics: the same parameters, what their events tell, what the net has at the end. */
+#define _GNU_SOURCE
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,10 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <unistd.h>
+
 #include <cmocka.h>
 
+#include "base/memory.h"
 #include "base/random.h"
 #include "net/net.h"
+#include "scratch.h"
 
 enum { TRAIN = 300, VAL = 90, SOME = 150, EPOCHS = 4 };
 
@@ -53,11 +58,15 @@ static ek_net *new_net(const char *text)
 typedef struct told {
     int epochs, best;
     double val_loss[16], val_accuracy[16], moving_loss[16], moving_accuracy[16];
+    int lost;        /* statistics of the end */
+    int64_t fail_at; /* that allocation behind the last epoch fails, 0: none */
+    bool stops;      /* after the first epoch */
 } told;
 
 static int listen(void *user, const ek_fit_event *e)
 {
     told *t = user;
+    t->lost += e->kind == EK_EVENT_STATISTICS;
     if (e->kind != EK_EVENT_EPOCH)
         return 0;
     assert_true(e->epoch <= 16);
@@ -67,7 +76,9 @@ static int listen(void *user, const ek_fit_event *e)
     t->val_accuracy[e->epoch - 1] = e->val_accuracy;
     t->moving_loss[e->epoch - 1] = e->has_moving ? e->moving_loss : -1;
     t->moving_accuracy[e->epoch - 1] = e->has_moving ? e->moving_accuracy : -1;
-    return 0;
+    if (t->fail_at && e->epoch == e->epochs)
+        ek_memory_fail_at(t->fail_at);
+    return t->stops;
 }
 
 static ek_net *trained(const char *text, ek_fit_options o, told *t)
@@ -172,6 +183,127 @@ static void test_best(void **state)
     }
 }
 
+/* Whatever fails behind the last epoch, the net has one kind of statistics whole, and its note says which. */
+static void test_lost(void **state)
+{
+    (void)state;
+    ek_net *moving = trained(with_norms, (ek_fit_options){.epochs = 1, .threads = 1}, NULL);
+    ek_net *some = trained(with_norms, (ek_fit_options){.epochs = 1}, NULL),
+           *all = trained(with_norms, (ek_fit_options){.epochs = 1}, NULL);
+    calibrate(some, SOME);
+    calibrate(all, 0);
+    int kinds[2] = {0};
+    for (int64_t n = 1;; n++) {
+        told t = {.fail_at = n};
+        ek_net *net =
+            trained(with_norms,
+                    (ek_fit_options){
+                        .exact_stats = true, .exact_samples = SOME, .exact_final = true, .epochs = 1, .threads = 1},
+                    &t);
+        const bool failed = ek_memory_fail_at(0) >= n;
+        const char *note = ek_net_note(net, "statistics");
+        assert_int_equal(t.lost, failed);
+        if (failed)
+            kinds[note != NULL]++;
+        assert_same_nets(net, !failed ? all : note ? some : moving);
+        ek_net_free(net);
+        if (!failed)
+            break;
+    }
+    assert_true(kinds[0] && kinds[1]);
+    ek_net_free(moving);
+    ek_net_free(some);
+    ek_net_free(all);
+}
+
+/* Without validation data the end alone measures; that its statistics are not finite does not lose it either. */
+static void test_without_validation(void **state)
+{
+    (void)state;
+    for (int all = 0; all < 2; all++) {
+        ek_net *plain = trained(with_norms, (ek_fit_options){0}, NULL);
+        ek_net *net = new_net(with_norms);
+        const ek_fit_options o = {.epochs = EPOCHS,
+                                  .batch_size = 32,
+                                  .lr = 0.5f,
+                                  .exact_stats = true,
+                                  .exact_samples = SOME,
+                                  .exact_final = all};
+        assert_int_equal(ek_fit(net, train, NULL, &o), EK_OK);
+        calibrate(plain, all ? 0 : SOME);
+        assert_same_nets(net, plain);
+        ek_net_free(plain);
+        ek_net_free(net);
+    }
+}
+
+/* Each norm multiplies by its input's deviation, since its moving variance stays next to 1: too often for a float. */
+static ek_net *new_tower(void)
+{
+    ek_net *net =
+        new_net("input 1 6 6\nflatten\nrepeat 30 {\nlinear 8\nbatchnorm momentum=1e-7\nrelu\n}\nlinear 4\n");
+    for (int i = 0; i + 1 < ek_net_layer_count(net); i++)
+        if (net->layers[i].kind == EK_LAYER_LINEAR)
+            for (int64_t k = 0; k < net->tensors[net->layers[i].weight].count; k++)
+                net->tensors[net->layers[i].weight].data[k] *= 100;
+    return net;
+}
+
+/* A loss that is not finite with the moving statistics is told, also by a training that goes on, and ends nothing. */
+static void test_infinite(void **state)
+{
+    (void)state;
+    char folder[SCRATCH_SIZE], command[SCRATCH_SIZE + 16];
+    assert_non_null(mkdtemp(scratch_template(folder, "exact")));
+    told whole = {0}, parts = {.stops = true};
+    ek_fit_options o = {.epochs = 3,
+                        .batch_size = 32,
+                        .lr = 0.001f,
+                        .exact_stats = true,
+                        .exact_compare = true,
+                        .on_event = listen,
+                        .user = &whole};
+    ek_net *net = new_tower(), *other = new_tower();
+    assert_int_equal(ek_fit(net, train, val, &o), EK_OK);
+    for (int i = 0; i < 3; i++)
+        assert_true(isnan(whole.moving_loss[i]) && isnan(whole.moving_accuracy[i]) && isfinite(whole.val_loss[i]));
+    o.user = &parts;
+    o.checkpoint = folder;
+    assert_int_equal(ek_fit(other, train, val, &o), EK_ERR_STOPPED);
+    parts = (told){0};
+    o.resume = true;
+    assert_int_equal(ek_fit(other, train, val, &o), EK_OK);
+    assert_memory_equal(&whole, &parts, sizeof whole);
+    assert_same_nets(net, other);
+    ek_net_free(net);
+    ek_net_free(other);
+    snprintf(command, sizeof command, "rm -r '%s'", folder);
+    assert_int_equal(system(command), 0);
+}
+
+/* A training that is refused leaves the notes of what the net is. */
+static void test_notes_of_refused(void **state)
+{
+    (void)state;
+    char folder[SCRATCH_SIZE];
+    assert_non_null(mkdtemp(scratch_template(folder, "exact")));
+    ek_net *net = new_net(with_norms);
+    calibrate(net, 0);
+    assert_int_equal(ek_net_set_note(net, "data.digest", "sha256:0"), EK_OK);
+    assert_int_equal(ek_fit(net, train, val, &(ek_fit_options){.checkpoint = "no/such/folder"}), EK_ERR_NOT_FOUND);
+    assert_int_equal(ek_fit(net, train, val, &(ek_fit_options){.checkpoint = folder, .resume = true}),
+                     EK_ERR_NOT_FOUND);
+    assert_string_equal(ek_net_note(net, "data.digest"), "sha256:0");
+    assert_non_null(ek_net_note(net, "statistics"));
+    assert_int_equal(ek_fit(net, train, val, &(ek_fit_options){.epochs = 1}), EK_OK);
+    assert_null(ek_net_note(net, "statistics"));
+    ek_net_free(net);
+    strcat(folder, "/lock");
+    assert_int_equal(remove(folder), 0);
+    *strrchr(folder, '/') = '\0';
+    assert_int_equal(remove(folder), 0);
+}
+
 /* Without a norm there is nothing to measure. */
 static void test_without_norms(void **state)
 {
@@ -240,8 +372,11 @@ static int close_data(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_events),  cmocka_unit_test(test_final),    cmocka_unit_test(test_best),
-        cmocka_unit_test(test_samples), cmocka_unit_test(test_refusals), cmocka_unit_test(test_without_norms),
+        cmocka_unit_test(test_events),   cmocka_unit_test(test_final),
+        cmocka_unit_test(test_best),     cmocka_unit_test(test_samples),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_without_norms),
+        cmocka_unit_test(test_lost),     cmocka_unit_test(test_without_validation),
+        cmocka_unit_test(test_infinite), cmocka_unit_test(test_notes_of_refused),
     };
     return cmocka_run_group_tests(tests, open_data, close_data);
 }

@@ -8,6 +8,7 @@
 #include "train/schedule.h"
 #include "train/trainer.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -210,9 +211,10 @@ static ek_status tell_epoch(const ek_trainer *t, int epoch, int best, bool again
     event.val_loss = r->val_loss;
     event.val_accuracy = r->val_accuracy;
     event.val_seconds = r->val_seconds;
-    event.has_moving = r->moving_loss >= 0;
-    event.moving_loss = event.has_moving ? r->moving_loss : 0;
-    event.moving_accuracy = r->moving_accuracy;
+    const bool broken = r->moving_loss == EK_MOVING_BROKEN;
+    event.has_moving = broken || r->moving_loss >= 0;
+    event.moving_loss = broken ? NAN : event.has_moving ? r->moving_loss : 0;
+    event.moving_accuracy = broken ? NAN : r->moving_accuracy;
     event.lr = r->lr;
     event.best_epoch = best;
     event.skipped = (int)r->skipped;
@@ -220,10 +222,9 @@ static ek_status tell_epoch(const ek_trainer *t, int epoch, int best, bool again
     return tell(t, &event);
 }
 
-/* Takes up where the newest checkpoint ends, and tells what had been. */
-static ek_status resume(ek_trainer *t)
+/* Tells what had been up to the checkpoint that was read. */
+static ek_status tell_resumed(ek_trainer *t)
 {
-    EK_TRY(ek_checkpoints_resume(t->checkpoints, &t->progress, tell_broken, t));
     t->kept = t->progress.total;
     if (t->progress.total)
         t->rate = ek_schedule_rate(&t->o, t->steps, t->progress.total - 1);
@@ -239,6 +240,19 @@ static ek_status resume(ek_trainer *t)
         EK_TRY(tell_epoch(t, epoch, best, true));
     }
     return EK_OK;
+}
+
+/* Takes up where the newest checkpoint ends, if that is asked for. Nothing can be refused any more then: the net is
+ * about to become another, of which its notes would be wrong. */
+static ek_status begin(ek_trainer *t)
+{
+    ek_dataset_info info;
+    ek_dataset_get_info(t->train, &info);
+    if (t->o.resume)
+        EK_TRY(ek_checkpoints_resume(t->checkpoints, &t->progress, tell_broken, t));
+    EK_TRY(ek_net_set_note(t->net, "data.digest", *info.digest ? info.digest : NULL));
+    EK_TRY(ek_net_set_note(t->net, "statistics", NULL));
+    return t->o.resume ? tell_resumed(t) : EK_OK;
 }
 
 /* ---- The best epoch ------------------------------------------------------------------------------------------- */
@@ -328,7 +342,7 @@ static ek_status train_epoch(ek_trainer *t)
                               .lr = t->rate,
                               .seconds = p->seconds,
                               .skipped = (double)p->omitted,
-                              .moving_loss = -1};
+                              .moving_loss = EK_MOVING_NONE};
     const double begin = seconds_now();
     EK_TRY(ek_trainer_validate(t, &record));
     record.val_seconds = seconds_now() - begin;
@@ -343,9 +357,20 @@ static ek_status train_epoch(ek_trainer *t)
 
 /* ---- All of it ------------------------------------------------------------------------------------------------ */
 
+/* A training that has come to its end is not lost for its statistics. */
+static void install(ek_trainer *t)
+{
+    ek_fit_event event = new_event(t, EK_EVENT_STATISTICS, t->progress.epoch - 1);
+    event.step = t->steps;
+    event.status = ek_trainer_install(t);
+    event.message = ek_error();
+    if (event.status && t->o.on_event)
+        t->o.on_event(t->o.user, &event);
+}
+
 static ek_status train_all(ek_trainer *t)
 {
-    ek_status status = t->o.resume ? resume(t) : EK_OK;
+    ek_status status = begin(t);
     while (!status && !is_over(t))
         status = train_epoch(t);
     if (status == EK_ERR_STOPPED && t->checkpoints && t->kept != t->progress.total) {
@@ -355,9 +380,12 @@ static ek_status train_all(ek_trainer *t)
     const char *newest = status == EK_ERR_NUMERIC && t->checkpoints ? ek_checkpoints_newest(t->checkpoints) : NULL;
     if (newest)
         ek_fail(status, "%s; the last good checkpoint is %s", ek_error(), newest);
-    if (!status && t->best)
+    if (status)
+        return status;
+    if (t->best)
         copy_best(t, true);
-    return status ? status : ek_trainer_install(t);
+    install(t);
+    return EK_OK;
 }
 
 ek_status ek_fit(ek_net *net, const ek_dataset *train, const ek_dataset *val, const ek_fit_options *options)

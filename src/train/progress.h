@@ -11,8 +11,11 @@ typedef struct ek_epoch_record {
     double loss, accuracy, val_loss, val_accuracy, lr, seconds, val_seconds;
     double skipped; /* steps that were left out */
     double moving_loss,
-        moving_accuracy; /* the validation's with the moving statistics beside exact ones; loss -1: none */
+        moving_accuracy; /* the validation's with the moving statistics beside exact ones; or of the loss, one below */
 } ek_epoch_record;
+
+/* A history holds finite numbers alone. */
+enum { EK_MOVING_NONE = -1, EK_MOVING_BROKEN = -2 /* it was not finite */ };
 
 enum { EK_EPOCH_NUMBERS = sizeof(ek_epoch_record) / sizeof(double) };
 

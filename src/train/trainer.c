@@ -151,9 +151,9 @@ static ek_status open_exact(ek_trainer *t)
         return EK_OK;
     t->o.exact_samples = t->o.exact_samples ? t->o.exact_samples : ek_exact_samples(t->train);
     t->o.exact_samples = t->o.exact_samples < t->count ? t->o.exact_samples : t->count;
-    return ek_calibrator_new(
-        &t->calibrator, t->net, t->train, t->backend,
-        &(ek_calibrate_options){.samples = t->o.exact_samples, .memory = (int64_t)(step > least ? step : least)});
+    t->exact_memory = (int64_t)(step > least ? step : least);
+    return ek_calibrator_new(&t->calibrator, t->net, t->train, t->backend,
+                             &(ek_calibrate_options){.samples = t->o.exact_samples, .memory = t->exact_memory});
 }
 
 /* Room for the best epoch's values, and what checkpoints need. */
@@ -206,8 +206,6 @@ ek_status ek_trainer_open(ek_trainer *t, const ek_dataset *val)
     EK_TRY(open_exact(t));
     if (val)
         EK_TRY(ek_evaluator_new(&t->evaluator, t->net, val, t->backend, 0, false));
-    EK_TRY(ek_net_set_note(t->net, "data.digest", *info.digest ? info.digest : NULL));
-    EK_TRY(ek_net_set_note(t->net, "statistics", NULL));
     if (!t->o.no_shuffle && !(t->order = ek_calloc((size_t)t->count, sizeof *t->order)))
         return EK_ERR_MEMORY;
     return open_keeping(t, val);

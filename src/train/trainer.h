@@ -30,6 +30,8 @@ typedef struct ek_trainer {
     ek_program *program;
     ek_evaluator *evaluator;   /* NULL without validation data */
     ek_calibrator *calibrator; /* NULL without exact statistics */
+    int64_t exact_memory;      /* that it may take */
+    int64_t measured;          /* total steps behind which it measured last, 0: it holds nothing */
     ek_feed *feed;
     int fed; /* epoch whose images it gives, 0: none yet */
     ek_batch_arrays arrays;
@@ -54,11 +56,12 @@ void ek_trainer_close(ek_trainer *trainer);
  * it to the message. EK_ERR_NUMERIC. */
 ek_status ek_trainer_blame(ek_trainer *trainer, const ek_batch *batch, int64_t at);
 
-/* Validation after an epoch, into its record (exact.c, as the next one). With exact statistics the calibrator has
- * measured them when it returns. */
+/* Validation after an epoch, into its record (exact.c, as the next one), none without validation data. With exact
+ * statistics the calibrator has measured them when it returns. */
 ek_status ek_trainer_validate(ek_trainer *trainer, ek_epoch_record *record);
 
-/* At the end, of a net that is the last or the best epoch's: its exact statistics, where they are asked for. */
+/* At the end, of a net that is the last or the best epoch's: its exact statistics, where they are asked for. After a
+ * failure it has, all of them, those of the epoch's validation, or the moving ones. */
 ek_status ek_trainer_install(ek_trainer *trainer);
 
 /* Samples that go through the net together: their statistics are one. */
