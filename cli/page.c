@@ -43,7 +43,8 @@ static void put_moving(FILE *to, const cli_page *page)
             continue;
         snprintf(value, sizeof value, "%.4f", e->moving_accuracy);
         if (e->has_moving)
-            put_fact(to, "With moving statistics", value, "the accuracy is with exact ones");
+            put_fact(to, "With moving statistics", isfinite(e->moving_accuracy) ? value : "not finite",
+                     "the accuracy is with exact ones");
         return;
     }
 }

@@ -83,6 +83,9 @@ static bool add_epoch(cli_run *run, cli_span record)
                    .val_seconds = number_of(record, "val_seconds")};
     for (int i = 0; i < RUN_CURVES; i++)
         e.value[i] = number_of(record, keys[i]);
+    e.moving_loss = number_of(record, "val_loss_moving");
+    e.moving_accuracy = number_of(record, "val_accuracy_moving");
+    e.has_moving = isfinite(e.moving_loss) && isfinite(e.moving_accuracy);
     return cli_run_add(run, &e);
 }
 

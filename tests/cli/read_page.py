@@ -157,7 +157,16 @@ def against_log(page, path):
     rows = [[str(e["epoch"])] + [f"{e[k]:.4f}" for k in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")]
             for e in epochs]
     yield from differ("curves", [row[:5] for row in page.tables["curves"][0][1:]], rows)
+    moving = [[f"{e[k]:.4f}" for k in ("val_loss_moving", "val_accuracy_moving")] for e in epochs
+              if e["val_loss_moving"] is not None]
+    shown = [row[5:-1] for row in page.tables["curves"][0][1:] if row[5:-1]]
+    yield from differ("with moving statistics", shown, moving)
     for e in epochs:
+        for what in ("loss", "accuracy"):
+            value = e[f"val_{what}_moving"]
+            point = f"epoch {e['epoch']}: val {what} with moving statistics"
+            if value is not None and f"{point} {value:.4f}" not in page.titles:
+                yield f"no point for {point}"
         for key in ("train_loss", "val_loss", "train_accuracy", "val_accuracy"):
             if f"epoch {e['epoch']}: {key.replace('_', ' ')} {e[key]:.4f}" not in page.titles:
                 yield f"no point for {key} of epoch {e['epoch']}"

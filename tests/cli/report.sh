@@ -38,7 +38,12 @@ report "has the curves of the run that the model came from" "$($look c.html --lo
 $train --epochs 1 --seed 9 --log other --quiet
 fails "the log of another training" 1 "^evenkeel report: other: no run in it ends in model.safetensors" \
     "$EVENKEEL" report model.safetensors --data tiny --log other -o none.html
-valid a.html b.html c.html
+passes "a training with exact statistics" "" $train --epochs 2 --exact-stats --exact-compare --log both --report both.html \
+    --out both.safetensors --quiet
+report "has the curves with the moving ones, too" "$($look both.html --log both --text "With moving statistics" 2>&1)"
+passes "report --log of it" "" "$EVENKEEL" report both.safetensors --data tiny --log both -o moving.html
+report "has them likewise" "$($look moving.html --log both --text "With moving statistics" 2>&1)"
+valid a.html b.html c.html moving.html
 
 # ---- A training that is gone on with
 
