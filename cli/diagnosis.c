@@ -26,7 +26,8 @@ const char *doctor_kind_name(doctor_kind kind)
 const char *doctor_advice(doctor_kind kind)
 {
     static const char *const advice[] = {
-        "Train again from weights that are finite, at a lower learning rate or with --clip-norm.",
+        "Where exact statistics make it finite, they are the cure (evenkeel calibrate MODEL -o FILE). Otherwise train "
+        "again from weights that are finite, at a lower learning rate or with --clip-norm.",
         "Give it exact statistics (evenkeel calibrate MODEL -o FILE), or train with --exact-stats, which saves them "
         "at once.",
         "Moving statistics follow weights that have moved on. Exact ones replace them (evenkeel calibrate MODEL -o "
@@ -161,7 +162,7 @@ static void examine_norm(doctor *d, int layer, const ek_layer_info *info)
     doctor_norm *n = &d->norms[d->norm_count++];
     *n = (doctor_norm){.layer = layer, .channels = info->c, .drift = NAN, .narrow = NAN, .wide = NAN, .gamma = NAN};
     n->tracked = values_of(d->net, layer, EK_ROLE_MOVING_MEAN) != NULL;
-    if (n->tracked)
+    if (n->tracked && !d->inexact)
         compare_statistics(d, n, info);
     const float *gamma = values_of(d->net, layer, EK_ROLE_GAMMA);
     channel_list small = {0};
@@ -236,8 +237,18 @@ static void examine_output(doctor *d, int layer, const ek_layer_info *info, cons
 /* Two accuracies on the same images: a standard error of either is a cautious one of their difference. */
 static void compare_accuracies(doctor *d)
 {
+    const bool moving = isfinite(d->moving.accuracy), exact = isfinite(d->calibrated.accuracy);
     const double gain = d->calibrated.accuracy - d->moving.accuracy;
-    if (fabs(gain) <= d->error)
+    if (!moving && exact)
+        add_finding(d, DOCTOR_BROKEN, -1,
+                    "the outputs are not finite with moving statistics; with exact ones the accuracy is %.4f",
+                    d->calibrated.accuracy);
+    else if (!exact && !d->inexact)
+        add_finding(d, DOCTOR_BROKEN, -1, "the outputs are not finite with %s statistics",
+                    moving ? "exact" : "moving and with exact");
+    else if (!moving)
+        add_finding(d, DOCTOR_BROKEN, -1, "the outputs are not finite");
+    if (!moving || !exact || fabs(gain) <= d->error)
         return;
     add_finding(d, DOCTOR_ACCURACY, -1,
                 "accuracy %.4f with moving statistics, %.4f with exact ones: %+.4f, %.1f standard errors",
@@ -250,16 +261,37 @@ static int by_weight(const void *a, const void *b)
     return f->kind != g->kind ? (int)f->kind - (int)g->kind : f->layer - g->layer;
 }
 
+/* What is not finite is a finding: NaN. */
+static ek_status measure_accuracy(const doctor *d, ek_net *net, ek_metrics *metrics)
+{
+    const ek_status status =
+        ek_evaluate(net, d->test ? d->test : d->train, &(ek_eval_options){.threads = d->threads}, metrics);
+    if (status == EK_ERR_NUMERIC)
+        metrics->loss = metrics->accuracy = NAN;
+    return status == EK_ERR_NUMERIC ? EK_OK : status;
+}
+
 static ek_status measure_accuracies(doctor *d)
 {
-    const ek_eval_options options = {.threads = d->threads};
-    const ek_dataset *on = d->test ? d->test : d->train;
-    ek_status status = ek_evaluate(d->net, on, &options, &d->moving);
-    if (!status)
-        status = ek_evaluate(d->exact, on, &options, &d->calibrated);
+    ek_status status = measure_accuracy(d, d->net, &d->moving);
+    if (!status && !d->inexact)
+        status = measure_accuracy(d, d->exact, &d->calibrated);
     const double p = d->calibrated.accuracy;
-    d->error = sqrt(fmax(p * (1 - p), 0) / (double)d->calibrated.count);
+    d->error = isfinite(p) ? sqrt(fmax(p * (1 - p), 0) / (double)d->calibrated.count) : NAN;
     return status;
+}
+
+/* Likewise. */
+static ek_status calibrate(doctor *d)
+{
+    const ek_status status =
+        ek_calibrate(d->exact, d->train, &(ek_calibrate_options){.samples = d->samples, .threads = d->threads});
+    if (status != EK_ERR_NUMERIC)
+        return status;
+    d->inexact = true;
+    d->calibrated.loss = d->calibrated.accuracy = NAN;
+    add_finding(d, DOCTOR_BROKEN, -1, "%s", ek_error());
+    return EK_OK;
 }
 
 ek_status doctor_examine(doctor *d)
@@ -267,8 +299,7 @@ ek_status doctor_examine(doctor *d)
     ek_probe *probe = NULL;
     ek_layer_info info;
     const size_t layers = (size_t)ek_net_layer_count(d->net);
-    ek_status status =
-        ek_calibrate(d->exact, d->train, &(ek_calibrate_options){.samples = d->samples, .threads = d->threads});
+    ek_status status = calibrate(d);
     if (!status)
         status =
             ek_probe_new(&probe, d->net, d->train, &(ek_probe_options){.samples = d->samples, .threads = d->threads});
@@ -276,7 +307,7 @@ ek_status doctor_examine(doctor *d)
         status = measure_accuracies(d);
     d->norms = calloc(layers, sizeof *d->norms);
     d->outputs = calloc(layers, sizeof *d->outputs);
-    d->failed = !d->norms || !d->outputs;
+    d->failed = d->failed || !d->norms || !d->outputs;
     d->measured = probe ? ek_probe_samples(probe) : 0;
     for (int i = 0; i < (int)layers && !status && !d->failed; i++) {
         int channels;

@@ -119,6 +119,14 @@ static void print_findings(const doctor *d)
     }
 }
 
+static void print_share(double value, const char *behind)
+{
+    if (isfinite(value))
+        printf("%.4f%s", value, behind);
+    else
+        printf("-%s", behind);
+}
+
 static void print_text(const doctor *d, const request *r)
 {
     const int width = path_width(d);
@@ -126,9 +134,10 @@ static void print_text(const doctor *d, const request *r)
     fputs(" on ", stdout);
     cli_put_text(cli_data_name(d->train, r->data));
     printf(": layers measured on %jd training images\n", (intmax_t)d->measured);
-    printf("accuracy on %jd %s images: %.4f with moving statistics, %.4f with exact ones (standard error %.4f)\n",
-           (intmax_t)d->moving.count, d->test ? "test" : "training", d->moving.accuracy, d->calibrated.accuracy,
-           d->error);
+    printf("accuracy on %jd %s images: ", (intmax_t)d->moving.count, d->test ? "test" : "training");
+    print_share(d->moving.accuracy, " with moving statistics, ");
+    print_share(d->calibrated.accuracy, " with exact ones (standard error ");
+    print_share(d->error, ")\n");
     print_norms(d, width);
     print_outputs(d, width);
     print_findings(d);

@@ -50,8 +50,9 @@ typedef struct doctor {
     int64_t samples; /* of train, to be measured */
     int threads;
     int64_t measured;
-    ek_metrics moving, calibrated; /* on test, on train without */
-    double error;                  /* standard error of an accuracy there */
+    bool inexact;                  /* there are no exact statistics, since something is not finite */
+    ek_metrics moving, calibrated; /* on test, on train without; NaN where outputs are not finite, or inexact */
+    double error;                  /* standard error of an accuracy there; NaN likewise */
     doctor_norm *norms;
     int norm_count;
     doctor_output *outputs;

@@ -58,6 +58,16 @@ edit apart 1.running_mean=9 4.running_mean=-9
 passes "accuracies that differ" "^accuracy 0.1000 with moving statistics, " $doctor apart
 passes "come first" "" $doctor apart --json
 same "then the layers in their order" "accuracy:net drift:1 drift:4" "$(findings out | cut -d " " -f 1-3)"
+printf 'input 1 28 28\nflatten\nlinear 10\nbatchnorm\n' >last.net
+"$EVENKEEL" train --data tiny --net last.net --epochs 1 --batch-size 32 --quiet --out last.safetensors
+python3 "$here/edit_model.py" last.safetensors lost 2.running_mean=-3e38 2.running_var=1e-9
+passes "outputs that are not finite" "^accuracy on 100 test images: - with moving statistics, [01]" $doctor lost
+passes "get a diagnosis" '"accuracy_moving":null' $doctor lost --json
+same "that says so first" "not_finite:net" "$(findings out | cut -d " " -f 1)"
+edit gone 0.weight=3e38
+passes "weights that are not finite" "^accuracy on 100 test images: - with moving statistics, - with exact" $doctor gone
+passes "likewise" '"accuracy_exact":null' $doctor gone --json
+same "for the whole net twice" "not_finite:net not_finite:net" "$(findings out | cut -d " " -f 1,2)"
 printf 'input 1 28 28\nconv2d 3 kernel=5 stride=3\nrelu\nflatten\nlinear 10\n' >plain.net
 "$EVENKEEL" train --data tiny --net plain.net --epochs 1 --batch-size 32 --quiet --out plain.safetensors
 passes "a net without batch norms" "^accuracy on 100 test images" $doctor plain.safetensors
