@@ -13,7 +13,7 @@ typedef struct calibration {
     int threads;
     ek_net *net;
     ek_dataset *train, *val; /* val NULL: the data have no test images */
-    float **moving;          /* by tensor: what its moving statistics were */
+    float *moving;           /* what they were (cli_net_copy_moving) */
     ek_calibrate_report report;
 } calibration;
 
@@ -65,25 +65,13 @@ static int open_all(const cli_command *self, calibration *c)
 
 /* ---- Drift ---------------------------------------------------------------------------------------------------- */
 
-static bool is_moving(const ek_tensor *tensor)
-{
-    return tensor->role == EK_ROLE_MOVING_MEAN || tensor->role == EK_ROLE_MOVING_VAR;
-}
-
 static int keep_moving(const cli_command *self, calibration *c)
 {
-    const int count = ek_net_tensor_count(c->net);
-    c->moving = calloc((size_t)count + 1, sizeof *c->moving);
-    for (int i = 0; c->moving && i < count; i++) {
-        const ek_tensor *tensor = ek_net_tensor(c->net, i);
-        const size_t size = (size_t)tensor->count * sizeof(float);
-        if (!is_moving(tensor))
-            continue;
-        if (!(c->moving[i] = malloc(size)))
-            return cli_fail(self, "out of memory");
-        memcpy(c->moving[i], tensor->data, size);
-    }
-    return c->moving ? CLI_GO : cli_fail(self, "out of memory");
+    c->moving = calloc((size_t)cli_net_copy_moving(c->net, NULL, false) + 1, sizeof *c->moving);
+    if (!c->moving)
+        return cli_fail(self, "out of memory");
+    cli_net_copy_moving(c->net, c->moving, false);
+    return CLI_GO;
 }
 
 /* What the layer adds to the variance. */
@@ -93,8 +81,8 @@ static double eps_of(const ek_layer_info *layer)
     return at ? strtod(at + 5, NULL) : 1e-5;
 }
 
-/* A line for the norm whose moving mean is tensor `i`; its moving variance is the next. */
-static void print_drift(const calibration *c, int i)
+/* A line for the norm whose moving mean is tensor `i`, which was `old`; its moving variance is the next. */
+static void print_drift(const calibration *c, int i, const float *old)
 {
     const ek_tensor *mean = ek_net_tensor(c->net, i), *var = ek_net_tensor(c->net, i + 1);
     ek_layer_info layer;
@@ -105,8 +93,8 @@ static void print_drift(const calibration *c, int i)
     const double eps = eps_of(&layer);
     for (int k = 0; k < mean->count; k++) {
         const double deviation = sqrt((double)var->data[k] + eps);
-        const double d = fabs((double)c->moving[i][k] - (double)mean->data[k]) / deviation;
-        const double f = sqrt((double)c->moving[i + 1][k] + eps) / deviation;
+        const double d = fabs((double)old[k] - (double)mean->data[k]) / deviation;
+        const double f = sqrt((double)old[mean->count + k] + eps) / deviation;
         if (d > shift) {
             shift = d;
             shifted = k;
@@ -125,9 +113,13 @@ static void print_drifts(const calibration *c)
     printf("largest drift of the moving mean, in standard deviations, and of the moving deviation, as a factor\n"
            "%-20s  %8s  %10s  %7s  %10s  %7s\n",
            "layer", "channels", "mean", "channel", "deviation", "channel");
-    for (int i = 0; i < ek_net_tensor_count(c->net); i++)
-        if (ek_net_tensor(c->net, i)->role == EK_ROLE_MOVING_MEAN)
-            print_drift(c, i);
+    const float *old = c->moving;
+    for (int i = 0; i < ek_net_tensor_count(c->net); i++) {
+        if (ek_net_tensor(c->net, i)->role != EK_ROLE_MOVING_MEAN)
+            continue;
+        print_drift(c, i, old);
+        old += 2 * ek_net_tensor(c->net, i)->count;
+    }
 }
 
 /* ---- All of it ------------------------------------------------------------------------------------------------ */
@@ -144,13 +136,18 @@ static ek_status note_metrics(ek_net *net, const ek_metrics *m)
     return status ? status : ek_net_set_note(net, "val.accuracy", accuracy);
 }
 
-static int evaluate(const cli_command *self, calibration *c, const char *when, bool noted)
+/* With the old statistics a loss may be what it is: the new ones are there to cure it. */
+static int evaluate(const cli_command *self, calibration *c, const char *when, bool new)
 {
     ek_metrics metrics;
     if (!c->val)
         return CLI_GO;
-    if (ek_evaluate(c->net, c->val, &(ek_eval_options){.threads = c->threads}, &metrics) ||
-        (noted && note_metrics(c->net, &metrics)))
+    const ek_status status = ek_evaluate(c->net, c->val, &(ek_eval_options){.threads = c->threads}, &metrics);
+    if (status == EK_ERR_NUMERIC && !new) {
+        printf("%s: loss -, accuracy - (the net's outputs are NaN or infinite)\n", when);
+        return CLI_GO;
+    }
+    if (status || (new &&note_metrics(c->net, &metrics)))
         return cli_fail(self, "%s", ek_error());
     printf("%s: loss %.4f, accuracy %.4f (%jd of %jd images)\n", when, metrics.loss, metrics.accuracy,
            (intmax_t)metrics.correct, (intmax_t)metrics.count);
@@ -163,7 +160,7 @@ static int calibrate(const cli_command *self, calibration *c)
     if (status == CLI_GO)
         status = keep_moving(self, c);
     if (status == CLI_GO)
-        status = cli_probe_output(self, c->out, 1 << 16);
+        status = cli_probe_output(self, c->out, cli_net_file_size(c->net));
     if (status == CLI_GO)
         status = evaluate(self, c, "with the moving statistics", false);
     if (status != CLI_GO)
@@ -213,8 +210,6 @@ int cli_calibrate(const cli_command *self, int argc, char **argv)
     if (status != CLI_GO)
         return status;
     status = calibrate(self, &c);
-    for (int i = 0; c.moving && i < ek_net_tensor_count(c.net); i++)
-        free(c.moving[i]);
     free(c.moving);
     ek_dataset_free(c.train);
     ek_dataset_free(c.val);

@@ -161,6 +161,13 @@ ek_status cli_net_output(const ek_net *net, ek_layer_info *output);
 /* Trainable numbers of a net. */
 int64_t cli_net_parameters(const ek_net *net);
 
+/* Bytes of its model file, generously. */
+int64_t cli_net_file_size(ek_net *net);
+
+/* Copies the net's moving statistics to `copy`, or back, in the order of its tensors: of each norm mean, then variance.
+ * Their number, 0 for a net without; `copy` NULL copies nothing. */
+int64_t cli_net_copy_moving(ek_net *net, float *copy, bool back);
+
 /* "6x24x24", or "120" for features. */
 const char *cli_shape_text(const ek_layer_info *layer, char text[48]);
 

@@ -15,6 +15,8 @@ static volatile sig_atomic_t came;
 static volatile sig_atomic_t told;    /* a person is at the other end of standard error */
 static volatile sig_atomic_t resumed; /* the process was stopped and goes on */
 static volatile sig_atomic_t picture; /* descriptor of the terminal with a picture on it; -1: none */
+static volatile sig_atomic_t late;    /* one came when training was over, */
+static volatile sig_atomic_t saved;   /* all of which is there to stay */
 static struct sigaction before[SIGNALS];
 
 /* Those that matter with a picture alone. */
@@ -104,6 +106,40 @@ void cli_interrupt_end(void)
     for (int i = 0; i < DRAWING_SIGNALS; i++)
         sigaction(drawing_signals[i], &drawing_before[i], NULL);
     picture = -1;
+}
+
+static void on_late(int number)
+{
+    const int error = errno;
+    if (saved) {
+        if (told)
+            say(STDERR_FILENO, "\n");
+        _exit(CLI_DONE);
+    }
+    if (late) {
+        signal(number, SIG_DFL);
+        raise(number);
+    } else if (number == SIGINT && told) {
+        say(STDERR_FILENO, "\nsaving what there is; once more stops at once\n");
+    }
+    late = 1;
+    errno = error;
+}
+
+void cli_interrupt_late(void)
+{
+    const struct sigaction ours = {.sa_handler = on_late, .sa_flags = SA_RESTART};
+    late = came != 0;
+    came = 0;
+    for (int i = 0; i < SIGNALS; i++)
+        if (before[i].sa_handler != SIG_IGN)
+            sigaction(signals[i], &ours, NULL);
+}
+
+bool cli_interrupt_saved(void)
+{
+    saved = 1; /* before the question: a signal between them ends the process */
+    return late;
 }
 
 bool cli_interrupt_resumed(void)

@@ -117,6 +117,29 @@ int64_t cli_net_parameters(const ek_net *net)
     return parameters;
 }
 
+int64_t cli_net_file_size(ek_net *net)
+{
+    const int64_t notes_and_header = 131072;
+    int64_t values = 0;
+    for (int i = 0; i < ek_net_tensor_count(net); i++)
+        values += ek_net_tensor(net, i)->count;
+    return (int64_t)sizeof(float) * values + notes_and_header;
+}
+
+int64_t cli_net_copy_moving(ek_net *net, float *copy, bool back)
+{
+    int64_t count = 0;
+    for (int i = 0; i < ek_net_tensor_count(net); i++) {
+        const ek_tensor *tensor = ek_net_tensor(net, i);
+        if (tensor->role != EK_ROLE_MOVING_MEAN && tensor->role != EK_ROLE_MOVING_VAR)
+            continue;
+        for (int64_t j = 0; copy && j < tensor->count; j++)
+            *(back ? &tensor->data[j] : &copy[count + j]) = back ? copy[count + j] : tensor->data[j];
+        count += tensor->count;
+    }
+    return count;
+}
+
 const char *cli_shape_text(const ek_layer_info *layer, char text[48])
 {
     if (layer->h)

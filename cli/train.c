@@ -64,11 +64,7 @@ static int open_data(cli_training *t)
 /* So that a wrong --out is told before the training, not after. */
 static int probe_out(const cli_training *t)
 {
-    const int64_t notes_and_header = 131072;
-    int64_t values = 0;
-    for (int i = 0; i < ek_net_tensor_count(t->net); i++)
-        values += ek_net_tensor(t->net, i)->count;
-    return cli_probe_output(t->self, t->set->out, (int64_t)sizeof(float) * values + notes_and_header);
+    return cli_probe_output(t->self, t->set->out, cli_net_file_size(t->net));
 }
 
 static void print_verbose(const cli_training *t)
@@ -117,6 +113,17 @@ static ek_status note(ek_net *net, const char *key, const char *format, ...)
     return ek_net_set_note(net, key, value);
 }
 
+/* With as many digits as it takes to read the same number. */
+static ek_status note_real(ek_net *net, const char *key, double value)
+{
+    char text[32];
+    int digits = 6;
+    do
+        snprintf(text, sizeof text, "%.*g", digits, value);
+    while (strtod(text, NULL) != value && digits++ < 17);
+    return ek_net_set_note(net, key, text);
+}
+
 /* The classes in words, one a line. */
 static ek_status note_labels(ek_net *net, const ek_dataset *dataset, int classes)
 {
@@ -158,7 +165,7 @@ static ek_status note_all(const cli_training *t)
     if (!status && set->images.coarse)
         status = note(net, "data.coarse", "yes");
     if (!status && set->val_split > 0)
-        status = note(net, "data.val_split", "%g", set->val_split);
+        status = note_real(net, "data.val_split", set->val_split);
     if (!status && set->patience)
         status = note(net, "train.patience", "%d", set->patience);
     if (!status && t->skipped)
@@ -178,9 +185,8 @@ static int save(cli_training *t)
     if (!t->set->out)
         return CLI_DONE;
     cli_signals_hold();
-    ek_status status = cli_exact_note(t);
-    if (!status)
-        status = note_all(t);
+    cli_exact_note(t);
+    ek_status status = note_all(t);
     if (!status)
         status = ek_net_save(t->net, t->set->out);
     cli_signals_release();
@@ -215,6 +221,8 @@ static int finish(cli_training *t, ek_status trained)
     cli_watch_end(t);
     if (trained)
         cli_watch_release(t);
+    else
+        cli_interrupt_late();
     if (trained == EK_ERR_STOPPED && cli_interrupted()) {
         reason = "interrupted";
         snprintf(message, sizeof message, "%s: %s%s%s%s", cli_interrupt_name(), ek_error(),
@@ -234,9 +242,9 @@ static int finish(cli_training *t, ek_status trained)
     if (!done && !*message)
         snprintf(message, sizeof message, "%s", ek_error());
     cli_watch_close(t, reason, done ? NULL : message);
-    if (done)
-        cli_exact_compare(t);
     const int reported = write_report(t, done, message);
+    if (done && reported == CLI_DONE)
+        cli_exact_compare(t);
     return status == CLI_DONE ? reported : status;
 }
 

@@ -158,11 +158,13 @@ int cli_exact_read(const cli_command *self, cli_settings *set);
 int64_t cli_exact_samples(const cli_training *t);
 void cli_exact_fill(const cli_training *t, ek_fit_options *options);
 
-/* The validation of the model that is kept, where its statistics are none that an epoch was validated with. */
-ek_status cli_exact_note(cli_training *t);
+/* The validation of the model that is kept, where its statistics are none that an epoch was validated with. If it fails
+ * a warning says so, and that of the epoch stays. */
+void cli_exact_note(cli_training *t);
 
 /* After a training without them: says so where they make a difference to the accuracy of more than a standard error
- * (the binomial distribution's). The net is as it was. */
+ * (the binomial distribution's). The net is as it was. The last thing of a training, since it takes a while: all is to
+ * be saved before, and an interrupt skips it. */
 void cli_exact_compare(cli_training *t);
 
 /* ---- Interrupts (interrupt.c) --------------------------------------------------------------------------------- */
@@ -173,6 +175,12 @@ void cli_exact_compare(cli_training *t);
  * none. */
 void cli_interrupt_begin(int terminal);
 void cli_interrupt_end(void);
+
+/* After the end of a training that came to its own: the first signal, or one that came before, is too late to stop it
+ * and spares no more than what follows `saved`, which tells whether there was one. From there on a signal ends the
+ * process with success. A second one before ends it at once. */
+void cli_interrupt_late(void);
+bool cli_interrupt_saved(void);
 
 /* Whether the process was stopped and has gone on since the last call. */
 bool cli_interrupt_resumed(void);

@@ -40,56 +40,59 @@ void cli_exact_fill(const cli_training *t, ek_fit_options *options)
     options->exact_compare = t->set->exact_compare;
 }
 
-ek_status cli_exact_note(cli_training *t)
+void cli_exact_note(cli_training *t)
 {
     ek_metrics metrics;
     if (!t->set->exact_final)
-        return EK_OK;
-    const ek_status status = ek_evaluate(t->net, t->val, &(ek_eval_options){.threads = t->set->threads}, &metrics);
-    if (!status) {
-        t->last.val_loss = metrics.loss;
-        t->last.val_accuracy = metrics.accuracy;
+        return;
+    if (ek_evaluate(t->net, t->val, &(ek_eval_options){.threads = t->set->threads}, &metrics)) {
+        cli_watch_warn(t, "validation with the statistics of all training images: %s; noted is that of the epoch",
+                       ek_error());
+        return;
     }
-    return status;
+    t->last.val_loss = metrics.loss;
+    t->last.val_accuracy = metrics.accuracy;
 }
 
-/* Copies the net's moving statistics to `copy`, or back. Their number; 0 for a net without. */
-static int64_t copy_moving(ek_net *net, float *copy, bool back)
+/* No more than a training with exact statistics takes for them. */
+static int64_t memory_limit(const cli_training *t)
 {
-    int64_t count = 0;
-    for (int i = 0; i < ek_net_tensor_count(net); i++) {
-        const ek_tensor *tensor = ek_net_tensor(net, i);
-        if (tensor->role != EK_ROLE_MOVING_MEAN && tensor->role != EK_ROLE_MOVING_VAR)
-            continue;
-        for (int64_t j = 0; copy && j < tensor->count; j++)
-            *(back ? &tensor->data[j] : &copy[count + j]) = back ? copy[count + j] : tensor->data[j];
-        count += tensor->count;
-    }
-    return count;
+    const cli_settings *set = t->set;
+    const int64_t least = (int64_t)64 << 20, most = t->train_info.count;
+    const int batch = set->batch_size < most ? set->batch_size : (int)most;
+    const int group = set->ghost && set->micro_batch < batch ? set->micro_batch : batch;
+    const int micro = !set->ghost && set->micro_batch < batch ? set->micro_batch : 0;
+    int64_t step = 0;
+    (void)!ek_net_memory(t->net, EK_TRAINING, group, micro, set->threads, &step);
+    return step > least ? step : least;
 }
 
 /* What cannot be measured is not told. */
 void cli_exact_compare(cli_training *t)
 {
-    const int64_t count = copy_moving(t->net, NULL, false);
-    if (t->set->exact || t->set->quiet || !count)
+    const int64_t count = cli_net_copy_moving(t->net, NULL, false);
+    if (t->set->exact || t->set->quiet || !count || !cli_flush() || cli_interrupt_saved())
         return;
     float *moving = malloc((size_t)count * sizeof *moving);
     ek_calibrate_report report = {0};
     ek_metrics metrics = {0};
     if (!moving)
         return;
-    copy_moving(t->net, moving, false);
-    const ek_status status =
-        ek_calibrate(t->net, t->train,
-                     &(ek_calibrate_options){
-                         .samples = ek_exact_samples(t->train), .threads = t->set->threads, .report = &report}) ||
-        ek_evaluate(t->net, t->val, &(ek_eval_options){.threads = t->set->threads}, &metrics);
-    copy_moving(t->net, moving, true);
+    cli_net_copy_moving(t->net, moving, false);
+    cli_progress_begin(&t->progress);
+    cli_progress_show(&t->progress, "all is saved; comparing with exact statistics, Ctrl-C skips that");
+    const ek_calibrate_options options = {.samples = ek_exact_samples(t->train),
+                                          .threads = t->set->threads,
+                                          .memory = memory_limit(t),
+                                          .report = &report};
+    const bool failed = ek_calibrate(t->net, t->train, &options) ||
+                        ek_evaluate(t->net, t->val, &(ek_eval_options){.threads = t->set->threads}, &metrics);
+    cli_progress_clear(&t->progress);
+    cli_net_copy_moving(t->net, moving, true);
     ek_net_set_note(t->net, "statistics", NULL);
     free(moving);
     const double p = t->last.val_accuracy, error = sqrt(p * (1 - p) / (double)t->val_info.count);
-    if (status || !report.layers || !(fabs(metrics.accuracy - p) > error))
+    if (failed || !report.layers || !(fabs(metrics.accuracy - p) > error))
         return;
     printf("val acc %.4f with moving, %.4f with exact statistics: see --exact-stats\n", p, metrics.accuracy);
 }

@@ -42,13 +42,25 @@ fails "other statistics are refused" 1 "exact_stats: of 128 samples in the check
 
 # ---- Without it
 
-passes "a rate at which the averages lag" "" $train --epochs 1 --lr 1 --out lag.safetensors
+passes "a rate at which the averages lag" "" $train --epochs 1 --lr 1 --out lag.safetensors --report lag.html
 same "is told" 1 "$(grep -c '^val acc 0.[0-9]* with moving, 0.[0-9]* with exact statistics: see --exact-stats$' out)"
+same "when all is saved" "val acc" "$(tail -n 1 out | cut -c 1-7)"
 passes "which changes nothing" "" $train --epochs 1 --lr 1 --quiet --out quiet.safetensors
 same "silent" "" "$(cat out)"
 report "the same file" "$(cmp lag.safetensors quiet.safetensors 2>&1)"
 passes "a net without batch norm" "" $train --net mlp
 same "has nothing to say" 0 "$(grep -c 'exact' out)"
+
+python3 - $train --epochs 1 --report end.html >out 2>err <<'END'
+import signal, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE, text=True,
+                           preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+for line in process.stdout:
+    if line == "saved end.html\n":
+        process.send_signal(signal.SIGINT)
+print(process.wait())
+END
+same "Ctrl-C when all is saved skips that and no more" 0 "$(cat out)"
 
 # ---- calibrate
 
@@ -63,6 +75,17 @@ same "without a drift" "0.000 1.000" "$(awk 'NF == 6 && $1 ~ /^[0-9]+$/ {print $
 passes "a training calibrated" "^saved" "$EVENKEEL" calibrate moving.safetensors --data tiny --samples 128 -o some.safetensors
 same "is the training with exact statistics" "$("$EVENKEEL" inspect exact.safetensors | grep -A99 '^layer' | grep moving)" \
     "$("$EVENKEEL" inspect some.safetensors | grep -A99 '^layer' | grep moving)"
+printf 'input 1 28 28\nflatten\nlinear 10\nbatchnorm\n' >last.net
+$train --net last.net --quiet --out last.safetensors
+"$EVENKEEL" calibrate last.safetensors --data tiny -o right.safetensors >/dev/null
+python3 "$here/edit_model.py" last.safetensors broken.safetensors 2.running_mean=-3e38 2.running_var=1e-9
+passes "a model whose outputs are not finite" "^with the moving statistics: loss -, accuracy - " \
+    "$EVENKEEL" calibrate broken.safetensors --data tiny -o cured.safetensors
+report "is cured" "$(cmp right.safetensors cured.safetensors 2>&1)"
+passes "a split with many digits" "^saved" $train --net mlp --epochs 1 --val-split 0.12345678 --out split.safetensors
+same "is noted with all of them" "0.12345678" "$(note data.val_split split.safetensors)"
+passes "a split with few" "^saved" $train --net mlp --epochs 1 --val-split 0.1 --out split.safetensors
+same "with those alone" "0.1" "$(note data.val_split split.safetensors)"
 $train --net mlp --quiet --out mlp.safetensors
 fails "nothing to calibrate" 1 "mlp.safetensors: has no batch norm" "$EVENKEEL" calibrate mlp.safetensors --data tiny -o never.safetensors
 absent "is not written" "never*"

@@ -61,7 +61,8 @@ python3 "$here/make_idx.py" more --train 4000 --test 100
 long="$EVENKEEL train --data more --threads 1"
 $terminal $long --epochs 12 --out m >screen
 pictures=$(awk '/^# at most/ {print $4}' screen)
-report "no more than ten pictures a second" "$([ "$pictures" -ge 1 ] && [ "$pictures" -le 11 ] || cat screen)"
+# The last one comes at once; behind it a line says that statistics are compared, and goes again: three more.
+report "no more than ten pictures a second" "$([ "$pictures" -ge 1 ] && [ "$pictures" -le 13 ] || cat screen)"
 $terminal --size 100x30 --resize 0.3:80x30 --resize 0.6:50x24 --resize 0.9:120x40 $long --epochs 16 --out m >screen
 same "a size that changes leaves one picture" "1 17" \
     "$(grep -c train_loss screen) $(grep -Ec '^ +[0-9]+( +[0-9.]+){6}$|^epoch' screen)"
