@@ -159,9 +159,11 @@ static void add(words *w, const char *word)
     w->word[w->count++] = word;
 }
 
-/* In the child, between fork and exec. */
+/* In the child, between fork and exec, with signals held. */
 static void become(const words *w, const char *messages, pid_t parent)
 {
+    cli_interrupt_end(); /* a signal that comes before the training can take it ends the child: nothing is lost yet */
+    cli_signals_release();
     const int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
     const int said = open(messages, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (nothing < 0 || said < 0)
@@ -209,10 +211,12 @@ static void start(cli_sweep *s, cli_sweep_run *run)
         }
         const pid_t parent = getpid();
         fflush(NULL);
+        cli_signals_hold(); /* so that none is taken by the parent's handler in the child, where nobody asks for it */
         run->pid = fork();
         if (run->pid == 0)
             become(&w, messages, parent);
         error = run->pid < 0 ? errno : 0;
+        cli_signals_release();
     }
     free(w.word);
     run->since = cli_now();

@@ -148,6 +148,29 @@ END
     absent "no checkpoints are left" "part/*/checkpoints"
 done
 
+# A signal that comes while a run is started is that run's, too: none goes on to its end.
+[ -n "${EVENKEEL_TEST_QUICK-}" ] && tries=3 || tries=8
+python3 - $tries $sweep --net bn.net --epochs 5000 --seeds 2 --jobs 2 --out early 2>err >out <<'END'
+import glob, shutil, signal, subprocess, sys, time
+for k in range(int(sys.argv[1])):
+    shutil.rmtree("early", ignore_errors=True)
+    process = subprocess.Popen(sys.argv[2:], stderr=subprocess.DEVNULL,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    while process.poll() is None and not glob.glob("early/seed=*"):
+        pass
+    if process.poll() is not None:
+        sys.exit("the sweep has ended by itself")
+    time.sleep(k * 0.0004)
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(4)
+    except subprocess.TimeoutExpired:
+        print("not after", k * 0.4, "ms")
+        process.kill()
+        process.wait()
+END
+report "a signal while runs are started ends them" "$(cat out err)"
+
 # ---- On a terminal
 
 python3 "$here/terminal.py" --raw raw $sweep --net bn.net --epochs $long --seeds 3 --jobs 1 --out shown >screen
