@@ -66,7 +66,8 @@ static int parse(const cli_command *self, request *q, int argc, char **argv)
         const cli_option *theirs = &q->table[i];
         if (among(own_names, theirs->name))
             continue;
-        options[count] = (cli_option){.name = theirs->name, .value = theirs->value, .help = theirs->help};
+        options[count] = (cli_option){
+            .name = theirs->name, .value = theirs->value, .help = theirs->help, .implied = theirs->implied};
         if (theirs->flag)
             options[count++].flag = &q->flag[i];
         else
@@ -114,22 +115,15 @@ static int add_axes(cli_sweep *s, const request *q)
 
 /* ---- Checking -------------------------------------------------------------------------------------------------- */
 
-static int check_run(const cli_sweep *s, int run, cli_settings *set)
+/* The settings hold parts of `*kept`, for free(). */
+static int check_run(const cli_sweep *s, int run, cli_settings *set, const char ***kept)
 {
-    const char **words = calloc(2 * (size_t)s->axes + (size_t)s->flags + 2, sizeof *words);
-    int count = 0;
+    int count;
+    const char **words = *kept = cli_sweep_words(s, run, 1, &count);
     if (!words)
         return cli_fail(s->self, "out of memory");
-    for (int a = 0; a < s->axes; a++) {
-        words[count++] = s->axis[a].option;
-        words[count++] = cli_sweep_value(s, run, a);
-    }
-    for (int i = 0; i < s->flags; i++)
-        words[count++] = s->flag[i];
     words[count++] = "--checkpoint=x"; /* as the run gets one */
-    const int status = cli_train_read(s->self, count, (char **)words, set, NULL);
-    free(words);
-    return status;
+    return cli_train_read(s->self, count - 2, (char **)words + 2, set, NULL);
 }
 
 /* The first run that has value `value` of the option; 0 where the option is not given. */
@@ -154,20 +148,26 @@ static int values_of(const cli_sweep *s, const char *option)
 static int check_grid(const cli_sweep *s)
 {
     cli_settings set;
+    const char **kept;
     int status = CLI_GO;
-    for (int i = 0; i < s->runs && status == CLI_GO; i++)
-        status = check_run(s, i, &set);
+    for (int i = 0; i < s->runs && status == CLI_GO; i++) {
+        status = check_run(s, i, &set, &kept);
+        free(kept);
+    }
     for (int i = 0; i < values_of(s, "--net") && status == CLI_GO; i++) {
-        check_run(s, first_with(s, "--net", i), &set);
-        ek_net *net = cli_net_open(s->self, set.net, NULL);
-        status = net ? CLI_GO : CLI_FAILED;
+        status = check_run(s, first_with(s, "--net", i), &set, &kept);
+        ek_net *net = status == CLI_GO ? cli_net_open(s->self, set.net, NULL) : NULL;
+        status = net ? CLI_GO : status == CLI_GO ? CLI_FAILED : status;
         ek_net_free(net);
+        free(kept);
     }
     for (int i = 0; i < values_of(s, "--data") && status == CLI_GO; i++) {
-        ek_dataset *data;
-        check_run(s, first_with(s, "--data", i), &set);
-        status = cli_data_open(s->self, &data, set.data, EK_SPLIT_TRAIN, &set.images);
+        ek_dataset *data = NULL;
+        status = check_run(s, first_with(s, "--data", i), &set, &kept);
+        if (status == CLI_GO)
+            status = cli_data_open(s->self, &data, set.data, EK_SPLIT_TRAIN, &set.images);
         ek_dataset_free(data);
+        free(kept);
     }
     return status;
 }

@@ -62,7 +62,11 @@ int cli_sweep_add_flag(cli_sweep *sweep, const char *option);
 /* The value of an axis in a run. */
 const char *cli_sweep_value(const cli_sweep *sweep, int run, int axis);
 
-/* The same as names of runs and tables show it: of a file or a folder its own name alone. */
+/* The words of a run's training, "evenkeel train --lr=0.1 ...", `count` of them with room for `more` and a NULL; for
+ * free(), NULL where memory is short. */
+const char **cli_sweep_words(const cli_sweep *sweep, int run, int more, int *count);
+
+/* The value as names of runs and tables show it: of a file or a folder its own name alone. */
 const char *cli_sweep_short(const cli_sweep *sweep, int run, int axis);
 
 /* Makes the runs of the grid, and their names. CLI_GO, or an exit status after a message. */

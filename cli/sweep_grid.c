@@ -110,6 +110,28 @@ const char *cli_sweep_value(const cli_sweep *s, int run, int axis)
     return s->axis[axis].value[run % s->axis[axis].values];
 }
 
+const char **cli_sweep_words(const cli_sweep *s, int run, int more, int *count)
+{
+    const size_t words = 3 + (size_t)s->axes + (size_t)s->flags + (size_t)more;
+    size_t size = 0;
+    for (int a = 0; a < s->axes; a++)
+        size += strlen(s->axis[a].option) + strlen(cli_sweep_value(s, run, a)) + 2;
+    const char **word = calloc(1, words * sizeof *word + size);
+    if (!word)
+        return NULL;
+    char *text = (char *)(word + words);
+    *count = 0;
+    word[(*count)++] = "evenkeel";
+    word[(*count)++] = "train";
+    for (int a = 0; a < s->axes; a++) {
+        word[(*count)++] = text; /* in one word, as options that may lack their value need it */
+        text += sprintf(text, "%s=%s", s->axis[a].option, cli_sweep_value(s, run, a)) + 1;
+    }
+    for (int i = 0; i < s->flags; i++)
+        word[(*count)++] = s->flag[i];
+    return word;
+}
+
 static const char *short_value(const cli_axis *axis, const char *value)
 {
     static const char *const paths[] = {"--net", "--data", "--init"};

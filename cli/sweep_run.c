@@ -186,21 +186,14 @@ static void start(cli_sweep *s, cli_sweep_run *run)
 {
     char folder[PATH_MAX], log[PATH_MAX], kept[PATH_MAX], model[PATH_MAX], messages[PATH_MAX], threads[16];
     const int index = (int)(run - s->run);
-    words w = {.word = calloc(2 * (size_t)s->axes + (size_t)s->flags + 16, sizeof *w.word)};
+    words w = {NULL, 0};
+    w.word = cli_sweep_words(s, index, 12, &w.count);
     const bool named = path_in(s, run, "", folder) && path_in(s, run, "log.jsonl", log) &&
                        path_in(s, run, "checkpoints", kept) && path_in(s, run, "model.safetensors", model) &&
                        path_in(s, run, "messages.txt", messages);
     int error = !w.word ? ENOMEM : !named ? ENAMETOOLONG : make_folder(folder);
     if (!error) {
         snprintf(threads, sizeof threads, "%d", s->threads);
-        add(&w, "evenkeel");
-        add(&w, "train");
-        for (int a = 0; a < s->axes; a++) {
-            add(&w, s->axis[a].option);
-            add(&w, cli_sweep_value(s, index, a));
-        }
-        for (int i = 0; i < s->flags; i++)
-            add(&w, s->flag[i]);
         const char *const own[] = {
             "--quiet", "--threads", threads, "--log", log, has_checkpoint(kept) ? "--resume" : "--checkpoint", kept};
         for (size_t i = 0; i < sizeof own / sizeof *own; i++)

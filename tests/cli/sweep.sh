@@ -92,6 +92,11 @@ if (got["epoch"], got["val_loss"]) != (best["epoch"], best["val_loss"]) or best 
     print(got, best)
 END
 )"
+passes "an option that needs no value" "^bn.net.* 2 " $sweep --exact-stats --epochs 1 --net bn.net,plain.net --seeds 2 --out exact
+same "is every run's" 4 "$(cat exact/*/log.jsonl | grep -c '"exact_stats":96,')"
+passes "one with several" "^50 +1 " $sweep --exact-stats=50,all --epochs 1 --net bn.net --out exacts
+same "is each run's own" "1 1" "$(grep -c '"exact_stats":50,' exacts/exact-stats=50,seed=0/log.jsonl) $(
+    grep -c '"exact_stats":96,' exacts/exact-stats=all,seed=0/log.jsonl)"
 passes "lists of lists" "^crop=1,flip +1 " $sweep --net bn.net --epochs 1 --augment 'none;crop=1,flip' --out lists
 passes "plot takes the logs, or there is no cairo" "" \
     sh -c '"$0" plot lists/*/log.jsonl -o p.svg 2>said || grep -q "without cairo" said' "$EVENKEEL"
