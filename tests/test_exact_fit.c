@@ -298,10 +298,7 @@ static void test_notes_of_refused(void **state)
     assert_int_equal(ek_fit(net, train, val, &(ek_fit_options){.epochs = 1}), EK_OK);
     assert_null(ek_net_note(net, "statistics"));
     ek_net_free(net);
-    strcat(folder, "/lock");
-    assert_int_equal(remove(folder), 0);
-    *strrchr(folder, '/') = '\0';
-    assert_int_equal(remove(folder), 0);
+    assert_int_equal(remove(folder), 0); /* nothing was made in it */
 }
 
 /* Without a norm there is nothing to measure. */
