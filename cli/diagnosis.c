@@ -9,8 +9,9 @@
 #include <string.h>
 
 /* Where a number becomes a finding. */
-static const double drift_limit = 0.25;    /* exact deviations between the means */
-static const double width_limit = 1.25;    /* between the deviations, or one over it */
+static const double drift_limit = 0.25;    /* exact deviations between the means, or what chance may do */
+static const double width_limit = 1.25;    /* between the deviations, or one over it; likewise */
+static const double chance = 4;            /* standard errors that the worst of many channels may be off by */
 static const double gamma_limit = 0.01;    /* |gamma| below it adds nothing */
 static const double saturated_limit = 0.9; /* share of a channel's values that are flat */
 static const double flat_limit = 0.5;      /* share of a layer's */
@@ -18,8 +19,8 @@ static const double still_limit = 1e-6;    /* deviation to size of a channel tha
 
 const char *doctor_kind_name(doctor_kind kind)
 {
-    static const char *const names[] = {"not_finite", "accuracy",  "drift",    "constant",
-                                        "dead",       "saturated", "unvaried", "gamma"};
+    static const char *const names[] = {"not_finite", "accuracy",  "accuracy_worse", "drift", "constant",
+                                        "dead",       "saturated", "unvaried",       "gamma"};
     return names[kind];
 }
 
@@ -30,8 +31,10 @@ const char *doctor_advice(doctor_kind kind)
         "again from weights that are finite, at a lower learning rate or with --clip-norm.",
         "Give it exact statistics (evenkeel calibrate MODEL -o FILE), or train with --exact-stats, which saves them "
         "at once.",
-        "Moving statistics follow weights that have moved on. Exact ones replace them (evenkeel calibrate MODEL -o "
-        "FILE); a low learning rate at the end of training (--schedule cosine) keeps them close.",
+        "These exact statistics do not fit the images that were evaluated: more of them (--samples), or the data that "
+        "the model was trained on (--data) may; or else the model is better left as it is.",
+        "Moving statistics follow weights that have moved on. Where the accuracy is better with exact ones, they "
+        "replace them (evenkeel calibrate MODEL -o FILE); a low learning rate at the end of training (--schedule cosine) keeps them close.",
         "Such a channel is divided by little more than eps: noise in its input comes out large. Its inputs are dead "
         "or its weights are nearly nothing; it can be left out, or eps made larger.",
         "A relu that is never on has no gradient and learns nothing more. A lower learning rate, He initialisation "
@@ -125,14 +128,16 @@ static void compare_statistics(doctor *d, doctor_norm *n, const ek_layer_info *i
     exact_mean = values_of(d->exact, n->layer, EK_ROLE_MOVING_MEAN);
     exact_var = values_of(d->exact, n->layer, EK_ROLE_MOVING_VAR);
     const bool centres = !strstr(info->text, "normalize=deviation"), scales = !strstr(info->text, "normalize=mean");
+    /* Of n images a mean has a standard error of 1/sqrt(n) deviations, a deviation one of 1/sqrt(2n). */
+    const double far = fmax(drift_limit, chance / sqrt((double)d->measured));
+    const double wide = fmax(width_limit, 1 + chance / sqrt(2 * (double)d->measured));
     channel_list apart = {0}, constant = {0};
     char text[96];
     for (int c = 0; c < n->channels; c++) {
         const double deviation = sqrt((double)exact_var[c] + info->eps);
         const double drift = fabs((double)mean[c] - (double)exact_mean[c]) / deviation;
         const double ratio = sqrt((double)var[c] + info->eps) / deviation;
-        const bool off =
-            (centres && drift > drift_limit) || (scales && (ratio > width_limit || ratio < 1 / width_limit));
+        const bool off = (centres && drift > far) || (scales && (ratio > wide || ratio < 1 / wide));
         if (centres && !(drift <= n->drift)) {
             n->drift = drift;
             n->drift_channel = c;
@@ -250,7 +255,7 @@ static void compare_accuracies(doctor *d)
         add_finding(d, DOCTOR_BROKEN, -1, "the outputs are not finite");
     if (!moving || !exact || fabs(gain) <= d->error)
         return;
-    add_finding(d, DOCTOR_ACCURACY, -1,
+    add_finding(d, gain > 0 ? DOCTOR_ACCURACY : DOCTOR_WORSE, -1,
                 "accuracy %.4f with moving statistics, %.4f with exact ones: %+.4f, %.1f standard errors",
                 d->moving.accuracy, d->calibrated.accuracy, gain, fabs(gain) / d->error);
 }

@@ -242,6 +242,10 @@ static int examine(const cli_command *self, doctor *d, request *r)
         return cli_fail(self, "%s", ek_error());
     if (d->failed)
         return cli_fail(self, "out of memory");
+    ek_dataset_get_info(d->train, &info);
+    const char *digest = ek_net_note(d->net, "data.digest");
+    if (digest && *digest && *info.digest && strcmp(digest, info.digest) != 0)
+        cli_warn(self, "%s was trained on other images than these (--data)", r->model);
     if (r->json)
         print_json(d, r);
     else

@@ -27,7 +27,8 @@ typedef struct doctor_output {
 /* In the order in which they matter. */
 typedef enum doctor_kind {
     DOCTOR_BROKEN,
-    DOCTOR_ACCURACY,
+    DOCTOR_ACCURACY, /* exact statistics are better */
+    DOCTOR_WORSE,    /* they are worse */
     DOCTOR_DRIFT,
     DOCTOR_CONSTANT,
     DOCTOR_DEAD,

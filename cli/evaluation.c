@@ -22,8 +22,14 @@ int cli_evaluation_check(const cli_command *self, const cli_evaluation *e)
 static void compare_names(const cli_command *self, const cli_evaluation *e)
 {
     const char *trained_on = ek_net_note(e->net, "data.name");
-    if (trained_on && *trained_on && *e->info.name && strcmp(trained_on, e->info.name) != 0)
+    const char *digest = ek_net_note(e->net, "data.digest");
+    if (!*e->info.name)
+        return;
+    if (trained_on && *trained_on && strcmp(trained_on, e->info.name) != 0)
         cli_warn(self, "%s was trained on %s, and is evaluated on %s", e->model, trained_on, e->info.name);
+    else if (!(trained_on && *trained_on) && digest && *digest) /* a set that has no name */
+        cli_warn(self, "%s was trained on images of its own, and is evaluated on %s (--data)", e->model,
+                 e->info.name);
 }
 
 static int open_data(const cli_command *self, cli_evaluation *e)
