@@ -34,7 +34,8 @@ const char *doctor_advice(doctor_kind kind)
         "These exact statistics do not fit the images that were evaluated: more of them (--samples), or the data that "
         "the model was trained on (--data) may; or else the model is better left as it is.",
         "Moving statistics follow weights that have moved on. Where the accuracy is better with exact ones, they "
-        "replace them (evenkeel calibrate MODEL -o FILE); a low learning rate at the end of training (--schedule cosine) keeps them close.",
+        "replace them (evenkeel calibrate MODEL -o FILE); a low learning rate at the end of training (--schedule "
+        "cosine) keeps them close.",
         "Such a channel is divided by little more than eps: noise in its input comes out large. Its inputs are dead "
         "or its weights are nearly nothing; it can be left out, or eps made larger.",
         "A relu that is never on has no gradient and learns nothing more. A lower learning rate, He initialisation "
