@@ -94,5 +94,5 @@ void cli_exact_compare(cli_training *t)
     const double p = t->last.val_accuracy, error = sqrt(p * (1 - p) / (double)t->val_info.count);
     if (failed || !report.layers || !(fabs(metrics.accuracy - p) > error))
         return;
-    printf("val acc %.4f with moving, %.4f with exact statistics: see --exact-stats\n", p, metrics.accuracy);
+    printf("val acc %.4f with moving, %.4f with exact statistics (evenkeel calibrate)\n", p, metrics.accuracy);
 }
