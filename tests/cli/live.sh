@@ -81,7 +81,7 @@ for name in INT TERM HUP; do
         "1 1 # cursor shown, below # ran over 1 # status SIG$name" "$(grep -c train_loss screen) $(
         grep -c "^evenkeel train: SIG$name: stopped" screen) $(grep -E '^# (cursor|ran|status)' screen | tr '\n' ' ' | sed 's/ $//')"
 done
-$terminal --signal 0.5:TSTP --signal 0.8:INT --seconds 20 $long --epochs 100000 >screen
+$terminal --signal 0.5:TSTP --signal 2:INT --seconds 20 $long --epochs 100000 >screen
 same "where no shell could set it going again, Ctrl-Z does not stop it" "2 # cursor shown, below # status SIGINT" \
     "$(grep -c train_loss screen) $(grep -E '^# (cursor|status)' screen | tr '\n' ' ' | sed 's/ $//')"
 (ulimit -c 0 && $terminal --signal 0.6:QUIT $long --epochs 100000 >screen)

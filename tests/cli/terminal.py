@@ -5,7 +5,7 @@
     terminal.py [--size COLUMNSxROWS] [--set NAME=VALUE ...] [--resize SECONDS:COLUMNSxROWS] [--stall SECONDS
                 --file FILE] [--signal SECONDS:NAME ...] [--shell] [--seconds N] [--raw FILE] [--png FILE] COMMAND ...
 
-Seconds of signals count from the first chart on.
+Seconds of signals count from the first curve on.
 
 The terminal is a strict one: it knows what the command may send and nothing else, and breaks lines anew when its width
 changes, as most do. With --stall nothing is read until FILE exists, or for so long. With --shell the command is a
@@ -25,6 +25,7 @@ import sys
 import termios
 import time
 
+DOTS = re.compile(rb"\xe2(\xa0[\x81-\xbf]|[\xa1-\xa3])")  # braille, U+2801 to U+28FF
 CONTROL = re.compile(r"\x1b\[(\??)([0-9;]*)([A-Za-z])")
 
 
@@ -187,7 +188,7 @@ def run(options):
     events = [(float(at), what) for at, what in (item.split(":") for item in options.resize)]
     events.sort()
     signals = sorted((float(at), what) for at, what in (item.split(":") for item in options.signal))
-    raw, drawn = b"", None  # when the first chart came: slow machines take their time
+    raw, drawn = b"", None  # when the first curve came: slow machines take their time
     while True:
         now = time.monotonic() - start
         if now > options.seconds:
@@ -196,7 +197,7 @@ def run(options):
             what = events.pop(0)[1]
             set_size(fd, *size_of(what))
             screen.resize(*size_of(what))
-        if drawn is None and b"train_loss" in raw:
+        if drawn is None and DOTS.search(raw):
             drawn = now
         while signals and drawn is not None and now - drawn >= signals[0][0]:
             os.kill(child, getattr(signal, "SIG" + signals.pop(0)[1]))
