@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""What watching and keeping cost: trainings with a chart on a terminal, a log, TensorBoard's event file and a
-checkpoint after every epoch, against bare ones. The two kinds take turns; each pair gives a ratio, and the median of
-them counts.
+"""What watching, keeping and exact statistics cost: trainings with a chart on a terminal, a log, TensorBoard's event
+file and a checkpoint after every epoch, and trainings with --exact-stats, against bare ones. The kinds take turns; each
+round gives a ratio, and the median of them counts.
 
     bench/watched.py [--evenkeel build/evenkeel] [--rounds 7] [--epochs 2] [TRAIN OPTION ...]
 """
@@ -64,27 +64,39 @@ def timed(run, command):
     return time.monotonic() - begin, training_seconds(text), used() - before
 
 
+def tell(what, without, name, rounds, column):
+    """The median of each round's ratio, and the ratio of the best of all rounds, which neighbours disturb least."""
+    pairs = [(times[without][column], times[name][column]) for times in rounds]
+    ratios = sorted(extra / plain for plain, extra in pairs)
+    plain, extra = zip(*pairs)
+    print(f"{what:21} {without} {statistics.median(plain):7.3f} s, {name} {statistics.median(extra):7.3f} s, ratio "
+          f"{statistics.median(ratios):.3f} (median of {len(ratios)}, {ratios[0]:.3f} to {ratios[-1]:.3f}); of the "
+          f"best {min(extra) / min(plain):.3f}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--evenkeel", default="build/evenkeel", help="the command (build/evenkeel)")
-    parser.add_argument("--rounds", type=int, default=7, help="pairs of trainings (7)")
-    parser.add_argument("--epochs", type=int, default=2, help="of each (2)")
+    parser.add_argument("--rounds", type=int, default=7, help="times that each kind is run (7)")
+    parser.add_argument("--epochs", type=int, default=2, help="of each training (2)")
+    parser.add_argument("--kinds", default="bare,watched,quiet,exact", help="which to run (bare,watched,quiet,exact)")
     args, options = parser.parse_known_args()
-    command = [str(pathlib.Path(args.evenkeel).resolve()), "train", "--epochs", str(args.epochs), *options]
-    pairs = []
+    bare = [str(pathlib.Path(args.evenkeel).resolve()), "train", "--epochs", str(args.epochs), *options]
+    rounds = []
     with tempfile.TemporaryDirectory() as folder:
+        watched = bare + ["--chart", "unicode", "--log", f"{folder}/log", "--tensorboard", f"{folder}/board",
+                          "--checkpoint", f"{folder}/checkpoints"]
+        quiet = bare + ["--quiet"]  # without a comparison of statistics at the end
+        kinds = [("bare", run_bare, bare), ("watched", run_on_terminal, watched),
+                 ("quiet", run_bare, quiet), ("exact", run_bare, quiet + ["--exact-stats"])]
+        kinds = [kind for kind in kinds if kind[0] in args.kinds.split(",")]
         for i in range(args.rounds):
-            watched = command + ["--chart", "unicode", "--log", f"{folder}/log", "--tensorboard", f"{folder}/board",
-                                 "--checkpoint", f"{folder}/checkpoints"]
-            kinds = [(run_bare, command), (run_on_terminal, watched)]
-            times = [timed(*kind) for kind in (kinds if i % 2 else kinds[::-1])]
-            pairs.append(times if i % 2 else times[::-1])
-            shutil.rmtree(f"{folder}/checkpoints")
-    for what, column in (("whole runs", 0), ("training steps alone", 1), ("processors", 2)):
-        ratios = sorted(watched[column] / bare[column] for bare, watched in pairs)
-        print(f"{what:22} bare {statistics.median(p[0][column] for p in pairs):7.3f} s, watched "
-              f"{statistics.median(p[1][column] for p in pairs):7.3f} s, ratio {statistics.median(ratios):.3f} "
-              f"(median of {len(ratios)}, {ratios[0]:.3f} to {ratios[-1]:.3f})")
+            order = kinds[i % len(kinds):] + kinds[:i % len(kinds)]
+            rounds.append({name: timed(run, command) for name, run, command in order})
+            shutil.rmtree(f"{folder}/checkpoints", ignore_errors=True)
+    for name, other, columns in (("bare", "watched", (0, 1, 2)), ("quiet", "exact", (0, 2))):
+        for column in columns if name in rounds[0] and other in rounds[0] else ():
+            tell(("whole runs", "training steps alone", "processors")[column], name, other, rounds, column)
 
 
 if __name__ == "__main__":

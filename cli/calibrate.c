@@ -74,13 +74,6 @@ static int keep_moving(const cli_command *self, calibration *c)
     return CLI_GO;
 }
 
-/* What the layer adds to the variance. */
-static double eps_of(const ek_layer_info *layer)
-{
-    const char *at = strstr(layer->text, " eps=");
-    return at ? strtod(at + 5, NULL) : 1e-5;
-}
-
 /* A line for the norm whose moving mean is tensor `i`, which was `old`; its moving variance is the next. */
 static void print_drift(const calibration *c, int i, const float *old)
 {
@@ -90,7 +83,7 @@ static void print_drift(const calibration *c, int i, const float *old)
     int shifted = 0, scaled = 0;
     if (ek_net_layer(c->net, mean->layer, &layer))
         return;
-    const double eps = eps_of(&layer);
+    const double eps = layer.eps;
     for (int k = 0; k < mean->count; k++) {
         const double deviation = sqrt((double)var->data[k] + eps);
         const double d = fabs((double)old[k] - (double)mean->data[k]) / deviation;
@@ -162,7 +155,9 @@ static int calibrate(const cli_command *self, calibration *c)
     if (status == CLI_GO)
         status = cli_probe_output(self, c->out, cli_net_file_size(c->net));
     if (status == CLI_GO)
-        status = evaluate(self, c, "with the moving statistics", false);
+        status = evaluate(
+            self, c, ek_net_note(c->net, "statistics") ? "with the saved statistics" : "with the moving statistics",
+            false);
     if (status != CLI_GO)
         return status;
     const ek_calibrate_options options = {.samples = c->samples, .threads = c->threads, .report = &c->report};
@@ -183,9 +178,7 @@ static int calibrate(const cli_command *self, calibration *c)
     cli_signals_release();
     if (saved)
         return cli_fail(self, "%s", ek_error());
-    fputs("saved ", stdout);
-    cli_put_text(c->out);
-    putchar('\n');
+    cli_put_saved(c->out);
     return CLI_DONE;
 }
 

@@ -103,6 +103,9 @@ int cli_write_file(const char *path, const char *data, size_t size);
 /* Ends a command: all output written, or a message and CLI_FAILED; `status` otherwise. */
 int cli_finish(const cli_command *self, int status);
 
+/* "saved FILE", a line of standard output; nothing where that is a device or pipe, which may be standard output. */
+void cli_put_saved(const char *path);
+
 /* Text from files, on one line and without what could steer a terminal. */
 void cli_put_text(const char *text);
 void cli_put(const char *text, size_t size);
@@ -167,6 +170,10 @@ int64_t cli_net_file_size(ek_net *net);
 /* Copies the net's moving statistics to `copy`, or back, in the order of its tensors: of each norm mean, then variance.
  * Their number, 0 for a net without; `copy` NULL copies nothing. */
 int64_t cli_net_copy_moving(ek_net *net, float *copy, bool back);
+
+/* What the statistics that a model's batch norms have are called: "moving", or "saved" where exact ones took their
+ * place (ek_calibrate). */
+const char *cli_statistics_name(const ek_net *net);
 
 /* "6x24x24", or "120" for features. */
 const char *cli_shape_text(const ek_layer_info *layer, char text[48]);

@@ -154,10 +154,9 @@ static void compare_statistics(doctor *d, doctor_norm *n, const ek_layer_info *i
     }
     if (apart.count)
         add_finding(d, DOCTOR_DRIFT, n->layer,
-                    "%s of %d: moving means are off by up to %.2f exact deviations, moving deviations are %.2f to "
-                    "%.2f of them",
-                    list_text(&apart, text), n->channels, centres ? n->drift : 0, scales ? n->narrow : 1,
-                    scales ? n->wide : 1);
+                    "%s of %d: %s means are off by up to %.2f exact deviations, deviations are %.2f to %.2f of them",
+                    list_text(&apart, text), n->channels, cli_statistics_name(d->net), centres ? n->drift : 0,
+                    scales ? n->narrow : 1, scales ? n->wide : 1);
     if (constant.count)
         add_finding(d, DOCTOR_CONSTANT, n->layer, "%s of %d: the input's variance is at most eps (%g)",
                     list_text(&constant, text), n->channels, info->eps);
@@ -247,8 +246,8 @@ static void compare_accuracies(doctor *d)
     const double gain = d->calibrated.accuracy - d->moving.accuracy;
     if (!moving && exact)
         add_finding(d, DOCTOR_BROKEN, -1,
-                    "the outputs are not finite with moving statistics; with exact ones the accuracy is %.4f",
-                    d->calibrated.accuracy);
+                    "the outputs are not finite with %s statistics; with exact ones the accuracy is %.4f",
+                    cli_statistics_name(d->net), d->calibrated.accuracy);
     else if (!exact && !d->inexact)
         add_finding(d, DOCTOR_BROKEN, -1, "the outputs are not finite with %s statistics",
                     moving ? "exact" : "moving and with exact");
@@ -257,8 +256,8 @@ static void compare_accuracies(doctor *d)
     if (!moving || !exact || fabs(gain) <= d->error)
         return;
     add_finding(d, gain > 0 ? DOCTOR_ACCURACY : DOCTOR_WORSE, -1,
-                "accuracy %.4f with moving statistics, %.4f with exact ones: %+.4f, %.1f standard errors",
-                d->moving.accuracy, d->calibrated.accuracy, gain, fabs(gain) / d->error);
+                "accuracy %.4f with %s statistics, %.4f with exact ones: %+.4f, %.1f standard errors",
+                d->moving.accuracy, cli_statistics_name(d->net), d->calibrated.accuracy, gain, fabs(gain) / d->error);
 }
 
 static int by_weight(const void *a, const void *b)

@@ -47,9 +47,10 @@ static void print_norms(const doctor *d, int width)
 {
     if (!d->norm_count)
         return;
-    printf("\nbatch norms: moving statistics against exact ones, in deviations of the input; and gamma\n"
+    printf("\nbatch norms: %s statistics against exact ones, in deviations of the input; and gamma\n"
            "%*s  %8s  %10s  %8s  %9s  %9s  %9s\n",
-           width, "layer", "channels", "mean off", "channel", "narrowest", "widest", "|gamma|");
+           cli_statistics_name(d->net), width, "layer", "channels", "mean off", "channel", "narrowest", "widest",
+           "|gamma|");
     for (int i = 0; i < d->norm_count; i++) {
         const doctor_norm *n = &d->norms[i];
         printf("%*s  %8d", width, path_of(d, n->layer), n->channels);
@@ -135,9 +136,15 @@ static void print_text(const doctor *d, const request *r)
     cli_put_text(cli_data_name(d->train, r->data));
     printf(": layers measured on %jd training images\n", (intmax_t)d->measured);
     printf("accuracy on %jd %s images: ", (intmax_t)d->moving.count, d->test ? "test" : "training");
-    print_share(d->moving.accuracy, " with moving statistics, ");
+    print_share(d->moving.accuracy, " with ");
+    printf("%s statistics, ", cli_statistics_name(d->net));
     print_share(d->calibrated.accuracy, " with exact ones (standard error ");
     print_share(d->error, ")\n");
+    if (ek_net_note(d->net, "statistics")) {
+        fputs("the saved statistics are ", stdout);
+        cli_put_text(ek_net_note(d->net, "statistics"));
+        putchar('\n');
+    }
     print_norms(d, width);
     print_outputs(d, width);
     print_findings(d);

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,6 +99,20 @@ static void name_run(char name[40], struct timespec now)
     snprintf(name, 40, "%s-%08x", date, chance);
 }
 
+/* The folder of checkpoints by its full name, whether it is there or is to be made; false where there is none, or no
+ * such name. */
+static bool name_folder(const cli_training *t, char name[PATH_MAX])
+{
+    char above[PATH_MAX], whole[PATH_MAX];
+    const char *folder = cli_checkpoints(t->set);
+    if (!folder || realpath(folder, name))
+        return folder != NULL;
+    const char *slash = strrchr(folder, '/'), *last = slash ? slash + 1 : folder;
+    snprintf(above, sizeof above, "%.*s", slash ? (int)(last - folder) : 1, slash ? folder : ".");
+    return realpath(above, whole) &&
+           snprintf(name, PATH_MAX, "%s/%s", strcmp(whole, "/") ? whole : "", last) < PATH_MAX;
+}
+
 static void put_data(cli_json *j, const cli_training *t)
 {
     const ek_dataset_info *info = &t->train_info;
@@ -157,7 +172,7 @@ void cli_log_start(cli_training *t)
     record r;
     struct timespec now;
     struct tm utc;
-    char date[24] = "", time[40];
+    char date[24] = "", time[40], folder[PATH_MAX];
     if (t->log.fd < 0)
         return;
     clock_gettime(CLOCK_REALTIME, &now);
@@ -174,6 +189,7 @@ void cli_log_start(cli_training *t)
         cli_json_whole(&r.json, "threads", t->set->threads);
         cli_json_whole(&r.json, "processors", ek_cpu_count());
         cli_json_whole(&r.json, "log_every", t->set->log_every);
+        cli_json_text(&r.json, "checkpoints", name_folder(t, folder) ? folder : NULL);
         put_config(&r.json, t);
         put_data(&r.json, t);
         put_net(&r.json, t);
@@ -250,14 +266,17 @@ void cli_log_skipped(cli_training *t, const ek_fit_event *e)
 void cli_log_resume(cli_training *t, const ek_fit_event *e)
 {
     record r;
+    char folder[PATH_MAX], before[RUN_ID];
     if (t->log.fd < 0)
         return;
+    const bool found = name_folder(t, folder) && cli_runs_last(t->set->log, folder, t->log.run, before);
     begin_record(&r, &t->log, "resume");
     if (r.json.to) {
         cli_json_real(&r.json, "seconds", cli_now() - t->since);
         cli_json_whole(&r.json, "epochs", e->epoch - 1);
         cli_json_whole(&r.json, "step", e->total_steps);
         cli_json_text(&r.json, "checkpoint", e->path);
+        cli_json_text(&r.json, "continues", found ? before : NULL);
     }
     end_record(&r, t);
 }

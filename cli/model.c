@@ -140,6 +140,11 @@ int64_t cli_net_copy_moving(ek_net *net, float *copy, bool back)
     return count;
 }
 
+const char *cli_statistics_name(const ek_net *net)
+{
+    return ek_net_note(net, "statistics") ? "saved" : "moving";
+}
+
 const char *cli_shape_text(const ek_layer_info *layer, char text[48])
 {
     if (layer->h)

@@ -126,6 +126,16 @@ void cli_put_text(const char *text)
     cli_put(text, strlen(text));
 }
 
+void cli_put_saved(const char *path)
+{
+    struct stat file;
+    if (stat(path, &file) || !S_ISREG(file.st_mode))
+        return;
+    fputs("saved ", stdout);
+    cli_put_text(path);
+    putchar('\n');
+}
+
 /* Unicode's noncharacters, U+FDD0 to U+FDEF and the last two of each plane, which cairo takes for damage. */
 static bool is_noncharacter(const unsigned char *text, int length)
 {

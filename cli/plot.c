@@ -46,7 +46,9 @@ static int draw(const cli_command *self, settings *set, cli_runs *runs)
     char *data = NULL;
     size_t size = 0;
     for (int i = 0; i < set->logs.count; i++) {
-        const int status = cli_runs_read(self, runs, set->logs.word[i], set->last);
+        char name[CLI_LABEL];
+        cli_runs_name(set->logs.word, set->logs.count, i, name);
+        const int status = cli_runs_read(self, runs, set->logs.word[i], name, set->last);
         if (status != CLI_GO)
             return status;
     }
@@ -60,7 +62,10 @@ static int draw(const cli_command *self, settings *set, cli_runs *runs)
         return status;
     const int error = cli_write_file(set->out, data, size);
     free(data);
-    return error ? cli_fail(self, "%s: cannot be written: %s", set->out, strerror(error)) : CLI_DONE;
+    if (error)
+        return cli_fail(self, "%s: cannot be written: %s", set->out, strerror(error));
+    cli_put_saved(set->out);
+    return CLI_DONE;
 }
 
 int cli_plot(const cli_command *self, int argc, char **argv)

@@ -58,7 +58,7 @@ static int make_page(const cli_command *self, settings *s)
 {
     int status = cli_probe_output(self, s->out, 1 << 18);
     if (status == CLI_GO && s->log)
-        status = cli_runs_read(self, &s->runs, s->log, false);
+        status = cli_runs_read(self, &s->runs, s->log, NULL, false);
     if (status == CLI_GO)
         status = cli_evaluation_open(self, &s->e);
     if (status != CLI_GO)
@@ -75,7 +75,10 @@ static int make_page(const cli_command *self, settings *s)
                            .images = !strcmp(s->e.split, "test") ? "test images" : "training images",
                            .run = run};
     status = cli_page_write(self, &page, s->out);
-    return status == CLI_GO ? CLI_DONE : status;
+    if (status != CLI_GO)
+        return status;
+    cli_put_saved(s->out);
+    return CLI_DONE;
 }
 
 int cli_report(const cli_command *self, int argc, char **argv)

@@ -4,6 +4,7 @@
 #include "json_read.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,15 @@ enum { EPOCHS_MAX = CLI_COUNT_MAX, RUNS_MAX = 4096 };
 static const size_t size_max = (size_t)1 << 30; /* of a log */
 
 /* ---- Records --------------------------------------------------------------------------------------------------- */
+
+/* What every record has. */
+static bool read_words(cli_span line, char *event, size_t event_size, char *run, size_t run_size)
+{
+    cli_span value;
+    return cli_json_is_valid(line) && cli_json_member(line, "event", &value) &&
+           cli_json_read_text(value, event, event_size) && cli_json_member(line, "run", &value) &&
+           cli_json_read_text(value, run, run_size);
+}
 
 static cli_run *find_run(cli_runs *runs, int first, const char *id)
 {
@@ -89,51 +99,106 @@ static bool add_epoch(cli_run *run, cli_span record)
     return cli_run_add(run, &e);
 }
 
+static void free_run(cli_run *run)
+{
+    free(run->epoch);
+}
+
+/* A run that goes on with another is one with it: that one's epochs up to where it began, and its own. */
+static void join(cli_runs *runs, int first, cli_run *run, cli_span record)
+{
+    char id[sizeof run->id];
+    cli_span value;
+    cli_run *old = cli_json_member(record, "continues", &value) && cli_json_read_text(value, id, sizeof id)
+                       ? find_run(runs, first, id)
+                       : NULL;
+    const double epochs = number_of(record, "epochs");
+    if (!old || old == run || run->epochs || !(epochs >= 0))
+        return;
+    while (old->epochs && old->epoch[old->epochs - 1].epoch > epochs)
+        old->epochs--;
+    snprintf(old->id, sizeof old->id, "%s", run->id);
+    free_run(run);
+    const size_t behind = (size_t)(runs->run + runs->count - run) - 1;
+    memmove(run, run + 1, behind * sizeof *run);
+    runs->count--;
+}
+
 static bool take_line(cli_runs *runs, int first, cli_span line)
 {
-    char event[16], id[64];
-    cli_span value, run_id;
-    if (!cli_json_is_valid(line) || !cli_json_member(line, "event", &value) ||
-        !cli_json_read_text(value, event, sizeof event) || !cli_json_member(line, "run", &run_id) ||
-        !cli_json_read_text(run_id, id, sizeof id))
+    char event[16], id[RUN_ID];
+    if (!read_words(line, event, sizeof event, id, sizeof id))
         return true;
     cli_run *run = find_run(runs, first, id);
     if (!strcmp(event, "start") && !run) {
         runs->too_many = runs->count - first == RUNS_MAX;
         return !runs->too_many && add_run(runs, id, line);
     }
+    if (run && !strcmp(event, "resume"))
+        join(runs, first, run, line);
     return !run || strcmp(event, "epoch") != 0 || add_epoch(run, line);
+}
+
+bool cli_log_line(cli_span *rest, cli_span *line)
+{
+    const char *newline = rest->size ? memchr(rest->at, '\n', rest->size) : NULL;
+    *line = (cli_span){rest->at, newline ? (size_t)(newline - rest->at) : rest->size};
+    const bool some = rest->size > 0;
+    const size_t taken = line->size + (newline != NULL);
+    *rest = (cli_span){rest->at + taken, rest->size - taken};
+    return some;
 }
 
 bool cli_runs_parse(cli_runs *runs, const char *text, size_t size)
 {
     const int first = runs->count;
-    for (const char *end = text + size; text < end;) {
-        const char *newline = memchr(text, '\n', (size_t)(end - text));
-        const char *stop = newline ? newline : end;
-        if (!take_line(runs, first, (cli_span){text, (size_t)(stop - text)}))
+    cli_span line;
+    for (cli_span rest = {text, size}; cli_log_line(&rest, &line);)
+        if (!take_line(runs, first, line))
             return false;
-        text = stop + (newline != NULL);
-    }
     return true;
 }
 
 /* ---- Files ----------------------------------------------------------------------------------------------------- */
 
-static void free_run(cli_run *run)
+/* The last `parts` parts of a path; all of it where there are no more. */
+static const char *tail(const char *path, int parts)
 {
-    free(run->epoch);
+    const char *at = path + strlen(path);
+    while (at > path && (at[-1] != '/' || --parts > 0))
+        at--;
+    return at;
 }
 
-/* "runs/a.jsonl" and the second of three: "a #2". */
-static void label(cli_run *run, const char *path, int number, int count)
+/* Whether another log ends in the same parts, or every other one does. */
+static bool shared(const char *const *paths, int count, int log, int parts, bool by_all)
 {
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    const char *dot = strrchr(name, '.');
-    const size_t length =
-        cli_copy_text(run->label, 101, name, dot && dot > name ? (size_t)(dot - name) : strlen(name));
+    for (int i = 0; i < count; i++) {
+        const bool same = !strcmp(tail(paths[i], parts), tail(paths[log], parts));
+        if (i != log && same != by_all)
+            return !by_all;
+    }
+    return by_all && count > 1;
+}
+
+void cli_runs_name(const char *const *paths, int count, int log, char name[CLI_LABEL])
+{
+    const char *path = paths[log];
+    int parts = 1;
+    while (shared(paths, count, log, parts, false) && tail(path, parts) > path)
+        parts++;
+    const char *from = tail(path, parts), *last = tail(path, 1), *dot = strrchr(last, '.');
+    const bool in_all = last > from + 1 && shared(paths, count, log, 1, true);
+    const char *end = in_all ? last - 1 : dot && dot > last ? dot : last + strlen(last);
+    cli_copy_text(name, CLI_LABEL, from, (size_t)(end - from));
+}
+
+/* "NAME", or of the second of three "NAME #2". */
+static void label(cli_run *run, const char *name, int number, int count)
+{
+    const int length = snprintf(run->label, CLI_LABEL, "%s", name);
     if (count > 1)
-        snprintf(run->label + length, sizeof run->label - length, " #%d", number);
+        snprintf(run->label + length, sizeof run->label - (size_t)length, " #%d", number);
 }
 
 /* The bytes that are left of `file`, *size of them; NULL with errno. */
@@ -174,6 +239,24 @@ char *cli_log_read(const char *path, size_t most, size_t *size)
     return text;
 }
 
+bool cli_runs_last(const char *path, const char *folder, const char *but, char id[RUN_ID])
+{
+    size_t size;
+    char *text = cli_log_read(path, size_max, &size), event[16], run[RUN_ID], kept[PATH_MAX];
+    cli_span line, value;
+    bool found = false;
+    for (cli_span rest = {text, text ? size : 0}; cli_log_line(&rest, &line);) {
+        if (!read_words(line, event, sizeof event, run, sizeof run) || strcmp(event, "start") != 0 ||
+            !strcmp(run, but) || !cli_json_member(line, "checkpoints", &value) ||
+            !cli_json_read_text(value, kept, sizeof kept) || strcmp(kept, folder) != 0)
+            continue;
+        memcpy(id, run, sizeof run);
+        found = true;
+    }
+    free(text);
+    return found;
+}
+
 /* Of the runs from `first` on the last that has a finished epoch, or the very last where none has. */
 static void keep_last(cli_runs *runs, int first)
 {
@@ -188,7 +271,7 @@ static void keep_last(cli_runs *runs, int first)
     runs->count = first + 1;
 }
 
-int cli_runs_read(const cli_command *self, cli_runs *runs, const char *path, bool last)
+int cli_runs_read(const cli_command *self, cli_runs *runs, const char *path, const char *name, bool last)
 {
     size_t size;
     char *text = cli_log_read(path, size_max, &size);
@@ -205,7 +288,7 @@ int cli_runs_read(const cli_command *self, cli_runs *runs, const char *path, boo
     if (found == 0)
         return cli_fail(self, "%s: no run in it; 'evenkeel train --log FILE' writes logs", path);
     for (int i = 0; i < found; i++)
-        label(&runs->run[first + i], path, i + 1, last ? 1 : found);
+        label(&runs->run[first + i], name ? name : "", i + 1, last ? 1 : found);
     if (last)
         keep_last(runs, first);
     return CLI_GO;

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "sweep.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -119,10 +120,11 @@ static int add_axes(cli_sweep *s, const request *q)
 static int check_run(const cli_sweep *s, int run, cli_settings *set, const char ***kept)
 {
     int count;
-    const char **words = *kept = cli_sweep_words(s, run, 1, &count);
+    const char **words = *kept = cli_sweep_words(s, run, 2, &count);
     if (!words)
         return cli_fail(s->self, "out of memory");
-    words[count++] = "--checkpoint=x"; /* as the run gets one */
+    words[count++] = "--checkpoint=x"; /* as the run gets them */
+    words[count++] = "--log=x";
     return cli_train_read(s->self, count - 2, (char **)words + 2, set, NULL);
 }
 
@@ -143,10 +145,60 @@ static int values_of(const cli_sweep *s, const char *option)
     return 1;
 }
 
-/* Every run's words as `train` would read them, every net and every data set opened: what is wrong is told once, before
- * anything runs. */
-static int check_grid(const cli_sweep *s)
+/* What a net is, on one line. */
+static int keep_net(cli_sweep *s, const cli_settings *set)
 {
+    ek_net *net = cli_net_open(s->self, set->net, NULL);
+    if (!net)
+        return CLI_FAILED;
+    char *text = ek_net_text(net);
+    ek_net_free(net);
+    for (size_t i = 0; text && text[i]; i++)
+        text[i] = (char)(text[i] == '\n' ? ';' : text[i]);
+    const int status = text ? cli_sweep_content(s, "--net", set->net, text) : cli_fail(s->self, "%s", ek_error());
+    free(text);
+    return status;
+}
+
+static int keep_data(cli_sweep *s, const cli_settings *set)
+{
+    ek_dataset *data = NULL;
+    ek_dataset_info info;
+    const int opened = cli_data_open(s->self, &data, set->data, EK_SPLIT_TRAIN, &set->images);
+    if (opened != CLI_GO)
+        return opened;
+    ek_dataset_get_info(data, &info);
+    const int status = cli_sweep_content(s, "--data", set->data, info.digest);
+    ek_dataset_free(data);
+    return status;
+}
+
+/* Weights in a file: 64 bits of its bytes, FNV-1a's, which tell one training's from another's. */
+static int keep_weights(cli_sweep *s, const cli_settings *set)
+{
+    char text[32];
+    size_t size;
+    uint64_t hash = 0xcbf29ce484222325u;
+    if (!strcmp(set->init, "xavier") || !strcmp(set->init, "pytorch") || !strcmp(set->init, "he"))
+        return CLI_GO;
+    char *bytes = cli_log_read(set->init, SIZE_MAX / 4, &size);
+    if (!bytes)
+        return cli_fail(s->self, "%s: cannot be read: %s", set->init, strerror(errno));
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ (unsigned char)bytes[i]) * 0x100000001b3u;
+    free(bytes);
+    snprintf(text, sizeof text, "fnv1a-64:%016jx", (uintmax_t)hash);
+    return cli_sweep_content(s, "--init", set->init, text);
+}
+
+/* Every run's words as `train` would read them, every net, data set and file of weights opened: what is wrong is told
+ * once, before anything runs. */
+static int check_grid(cli_sweep *s)
+{
+    static const struct {
+        const char *option;
+        int (*keep)(cli_sweep *s, const cli_settings *set);
+    } kinds[] = {{"--net", keep_net}, {"--data", keep_data}, {"--init", keep_weights}};
     cli_settings set;
     const char **kept;
     int status = CLI_GO;
@@ -154,21 +206,13 @@ static int check_grid(const cli_sweep *s)
         status = check_run(s, i, &set, &kept);
         free(kept);
     }
-    for (int i = 0; i < values_of(s, "--net") && status == CLI_GO; i++) {
-        status = check_run(s, first_with(s, "--net", i), &set, &kept);
-        ek_net *net = status == CLI_GO ? cli_net_open(s->self, set.net, NULL) : NULL;
-        status = net ? CLI_GO : status == CLI_GO ? CLI_FAILED : status;
-        ek_net_free(net);
-        free(kept);
-    }
-    for (int i = 0; i < values_of(s, "--data") && status == CLI_GO; i++) {
-        ek_dataset *data = NULL;
-        status = check_run(s, first_with(s, "--data", i), &set, &kept);
-        if (status == CLI_GO)
-            status = cli_data_open(s->self, &data, set.data, EK_SPLIT_TRAIN, &set.images);
-        ek_dataset_free(data);
-        free(kept);
-    }
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
+        for (int i = 0; i < values_of(s, kinds[k].option) && status == CLI_GO; i++) {
+            status = check_run(s, first_with(s, kinds[k].option, i), &set, &kept);
+            if (status == CLI_GO)
+                status = kinds[k].keep(s, &set);
+            free(kept);
+        }
     return status;
 }
 
@@ -180,7 +224,10 @@ static int tell(const cli_sweep *s)
         cli_sweep_print_json(s);
     else
         cli_sweep_print(s);
-    return s->picture ? cli_sweep_draw(s, s->picture) : CLI_GO;
+    const int status = s->picture ? cli_sweep_draw(s, s->picture) : CLI_GO;
+    if (s->picture && !s->json && status == CLI_GO)
+        cli_put_saved(s->picture);
+    return status;
 }
 
 static int show(cli_sweep *s)

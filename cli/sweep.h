@@ -18,6 +18,12 @@ typedef struct cli_axis {
     char *silent; /* the value that names of runs do not tell, since it was the only one at first; NULL: none */
 } cli_axis;
 
+/* What a file or folder that an option names held when the sweep began. */
+typedef struct cli_content {
+    char *option, *value;
+    char *is; /* a net's text, a digest */
+} cli_content;
+
 typedef enum cli_run_state { RUN_PENDING, RUN_RUNNING, RUN_DONE, RUN_FAILED } cli_run_state;
 
 /* What the log of a run tells. */
@@ -33,6 +39,7 @@ typedef struct cli_result {
 typedef struct cli_sweep_run {
     char name[SWEEP_NAME]; /* of its folder: "net=lenet,lr=0.1,seed=3" */
     cli_result result;
+    bool resumed; /* it was started with checkpoints */
     pid_t pid;    /* while it runs */
     double since; /* cli_now at its start */
 } cli_sweep_run;
@@ -42,6 +49,8 @@ typedef struct cli_sweep {
     const char *dir;
     cli_axis *axis;
     int axes;
+    cli_content *content;
+    int contents;
     char **flag; /* of `train`, given to every run */
     int flags;
     cli_sweep_run *run;
@@ -58,6 +67,9 @@ typedef struct cli_sweep {
  * CLI_GO, or CLI_USAGE after a message. */
 int cli_sweep_add(cli_sweep *sweep, const char *option, const char *text, bool whole);
 int cli_sweep_add_flag(cli_sweep *sweep, const char *option);
+
+/* Keeps what a value of an option stands for, so that it is noticed where that changes. CLI_GO, or CLI_FAILED. */
+int cli_sweep_content(cli_sweep *sweep, const char *option, const char *value, const char *is);
 
 /* The value of an axis in a run. */
 const char *cli_sweep_value(const cli_sweep *sweep, int run, int axis);

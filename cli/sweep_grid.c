@@ -103,6 +103,17 @@ int cli_sweep_add_flag(cli_sweep *s, const char *option)
     return s->flag[s->flags++] ? CLI_GO : no_memory(s);
 }
 
+int cli_sweep_content(cli_sweep *s, const char *option, const char *value, const char *is)
+{
+    cli_content *more = one_more(s->content, s->contents, sizeof *more);
+    if (!more)
+        return no_memory(s);
+    s->content = more;
+    cli_content *c = &s->content[s->contents++];
+    *c = (cli_content){strdup(option), strdup(value), strdup(is)};
+    return c->option && c->value && c->is ? CLI_GO : no_memory(s);
+}
+
 const char *cli_sweep_value(const cli_sweep *s, int run, int axis)
 {
     for (int a = s->axes - 1; a > axis; a--)
@@ -247,6 +258,15 @@ int cli_sweep_save(const cli_sweep *s)
         cli_json_close(&j);
     }
     cli_json_list_end(&j);
+    cli_json_list(&j, "contents");
+    for (int i = 0; i < s->contents; i++) {
+        cli_json_open(&j, NULL);
+        cli_json_text(&j, "option", s->content[i].option);
+        cli_json_text(&j, "value", s->content[i].value);
+        cli_json_text(&j, "is", s->content[i].is);
+        cli_json_close(&j);
+    }
+    cli_json_list_end(&j);
     cli_json_list(&j, "flags");
     for (int i = 0; i < s->flags; i++)
         cli_json_text(&j, NULL, s->flag[i]);
@@ -292,6 +312,22 @@ static bool read_axis(cli_sweep *s, cli_span record)
     return axis->values > 0;
 }
 
+static bool read_content(cli_sweep *s, cli_span record)
+{
+    static const char *const keys[] = {"option", "value", "is"};
+    char *text[3] = {NULL};
+    bool read = true;
+    for (int i = 0; i < 3; i++) {
+        cli_span value;
+        text[i] = cli_json_member(record, keys[i], &value) ? copy_text(value) : NULL;
+        read = read && text[i];
+    }
+    read = read && cli_sweep_content(s, text[0], text[1], text[2]) == CLI_GO;
+    for (int i = 0; i < 3; i++)
+        free(text[i]);
+    return read;
+}
+
 static bool read_grid(cli_sweep *s, cli_span text)
 {
     cli_span value, list;
@@ -300,6 +336,11 @@ static bool read_grid(cli_sweep *s, cli_span text)
         return false;
     while (cli_json_item(&list, &value))
         if (!read_axis(s, value))
+            return false;
+    if (!cli_json_member(text, "contents", &list))
+        return false;
+    while (cli_json_item(&list, &value))
+        if (!read_content(s, value))
             return false;
     if (!cli_json_member(text, "flags", &list))
         return false;
@@ -345,6 +386,15 @@ static bool has_flag(const cli_sweep *s, const char *flag)
     return false;
 }
 
+/* NULL where the value is none of this grid. */
+static const char *content_of(const cli_sweep *s, const char *option, const char *value)
+{
+    for (int i = 0; i < s->contents; i++)
+        if (!strcmp(s->content[i].option, option) && !strcmp(s->content[i].value, value))
+            return s->content[i].is;
+    return NULL;
+}
+
 static void put_values(FILE *to, const cli_axis *axis)
 {
     for (int i = 0; i < axis->values && i < 12; i++)
@@ -383,6 +433,14 @@ static void put_difference(FILE *to, const cli_sweep *s, const cli_sweep *old)
         if (has_flag(theirs ? s : old, flag))
             continue;
         fprintf(to, "%s%s not given %s", between, flag, theirs ? "now" : "there");
+        between = "; ";
+    }
+    for (int i = 0; i < old->contents; i++) {
+        const cli_content *was = &old->content[i];
+        const char *is = content_of(s, was->option, was->value);
+        if (!is || !strcmp(is, was->is))
+            continue;
+        fprintf(to, "%s%s %s is not what it was", between, was->option, was->value);
         between = "; ";
     }
 }
@@ -440,6 +498,12 @@ void cli_sweep_free(cli_sweep *s)
     }
     for (int i = 0; i < s->flags; i++)
         free(s->flag[i]);
+    for (int i = 0; i < s->contents; i++) {
+        free(s->content[i].option);
+        free(s->content[i].value);
+        free(s->content[i].is);
+    }
+    free(s->content);
     free(s->axis);
     free(s->flag);
     free(s->run);

@@ -139,11 +139,9 @@ void cli_sweep_read(const cli_sweep *s, cli_sweep_run *run)
     size_t size = 0;
     run->result = (cli_result){.val_accuracy = NAN, .val_loss = NAN, .train_loss = NAN};
     char *text = path_in(s, run, "log.jsonl", path) ? cli_log_read(path, log_size, &size) : NULL;
-    for (const char *at = text, *end = text ? text + size : NULL; at < end;) {
-        const char *newline = memchr(at, '\n', (size_t)(end - at)), *stop = newline ? newline : end;
-        take_line(&run->result, (cli_span){at, (size_t)(stop - at)}, s->keep_best);
-        at = stop + 1;
-    }
+    cli_span line;
+    for (cli_span rest = {text, text ? size : 0}; cli_log_line(&rest, &line);)
+        take_line(&run->result, line, s->keep_best);
     free(text);
 }
 
@@ -194,8 +192,9 @@ static void start(cli_sweep *s, cli_sweep_run *run)
     int error = !w.word ? ENOMEM : !named ? ENAMETOOLONG : make_folder(folder);
     if (!error) {
         snprintf(threads, sizeof threads, "%d", s->threads);
+        run->resumed = has_checkpoint(kept);
         const char *const own[] = {
-            "--quiet", "--threads", threads, "--log", log, has_checkpoint(kept) ? "--resume" : "--checkpoint", kept};
+            "--quiet", "--threads", threads, "--log", log, run->resumed ? "--resume" : "--checkpoint", kept};
         for (size_t i = 0; i < sizeof own / sizeof *own; i++)
             add(&w, own[i]);
         if (s->models) {
@@ -264,6 +263,32 @@ static void finish(cli_sweep *s, cli_sweep_run *run, int status)
     r->state = RUN_FAILED;
 }
 
+/* ---- Ctrl-Z ----------------------------------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t stop_asked;
+
+static void on_stop(int number)
+{
+    stop_asked = number;
+}
+
+/* The runs are in process groups of their own, which a terminal's stop does not reach: they stop and go on with the
+ * sweep. The signal's own action stops this process, unless nobody could set it going again. */
+static void stop_with_runs(const cli_sweep *s)
+{
+    struct sigaction ours;
+    for (int i = 0; i < s->runs; i++)
+        if (s->run[i].pid > 0)
+            kill(s->run[i].pid, SIGSTOP);
+    sigaction(SIGTSTP, &(struct sigaction){.sa_handler = SIG_DFL}, &ours);
+    raise(SIGTSTP);
+    sigaction(SIGTSTP, &ours, NULL);
+    stop_asked = 0;
+    for (int i = 0; i < s->runs; i++)
+        if (s->run[i].pid > 0)
+            kill(s->run[i].pid, SIGCONT);
+}
+
 /* ---- All of them ----------------------------------------------------------------------------------------------- */
 
 static int count(const cli_sweep *s, cli_run_state state)
@@ -325,7 +350,9 @@ static void tell_end(const cli_sweep *s, work *w, const cli_sweep_run *run)
         return;
     cli_progress_clear(&w->progress);
     if (r->state == RUN_FAILED) {
-        cli_warn(s->self, "%s failed: %s", run->name, r->message);
+        cli_warn(s->self, "%s failed: %s%s%s%s%s%s", run->name, r->message,
+                 run->resumed ? " (it went on from a checkpoint; remove " : "", run->resumed ? s->dir : "",
+                 run->resumed ? "/" : "", run->resumed ? run->name : "", run->resumed ? " to begin it anew)" : "");
         return;
     }
     w->spent += cli_now() - run->since;
@@ -346,6 +373,10 @@ static void wait_for_children(cli_sweep *s, work *w)
                 finish(s, &s->run[i], status);
                 tell_end(s, w, &s->run[i]);
             }
+    if (stop_asked) {
+        cli_progress_clear(&w->progress);
+        stop_with_runs(s);
+    }
     if (cli_interrupted() && !w->told) {
         w->told = true;
         for (int i = 0; i < s->runs; i++)
@@ -368,6 +399,10 @@ int cli_sweep_work(cli_sweep *s)
     }
     cli_progress_begin(&w.progress);
     cli_interrupt_begin(-1);
+    struct sigaction before;
+    sigaction(SIGTSTP, NULL, &before);
+    if (before.sa_handler != SIG_IGN)
+        sigaction(SIGTSTP, &(struct sigaction){.sa_handler = on_stop, .sa_flags = SA_RESTART}, NULL);
     for (int next = 0, running = 0; running || (next < s->runs && !cli_interrupted());) {
         for (; running < s->jobs && next < s->runs && !cli_interrupted(); next++) {
             if (s->run[next].result.state != RUN_PENDING)
@@ -382,6 +417,7 @@ int cli_sweep_work(cli_sweep *s)
         running = count(s, RUN_RUNNING);
     }
     cli_progress_clear(&w.progress);
+    sigaction(SIGTSTP, &before, NULL);
     cli_interrupt_end();
     return cli_interrupted() ? CLI_GO : count(s, RUN_FAILED) ? CLI_FAILED : CLI_DONE;
 }

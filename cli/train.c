@@ -8,11 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int on_event(void *user, const ek_fit_event *event)
-{
-    return cli_watch_event(user, event);
-}
-
 /* ---- Before --------------------------------------------------------------------------------------------------- */
 
 /* The net that --net names: before the data are opened of its own shape, so that what is wrong with it is told at once;
@@ -98,6 +93,18 @@ static void print_beginning(const cli_training *t)
     puts(set->out ? "" : "; the model will not be kept (no --out)");
     cli_recipe_print(&set->recipe);
     printf("epoch  train loss  train acc  val loss  val acc  seconds  images/s\n");
+}
+
+/* What the trainer refuses, it refuses before its first event, so that the table's head stands above a table. */
+static int on_event(void *user, const ek_fit_event *event)
+{
+    cli_training *t = user;
+    if (!t->begun && event->kind != EK_EVENT_BROKEN) {
+        t->begun = true;
+        print_beginning(t);
+        t->output_failed = !cli_flush();
+    }
+    return cli_watch_event(t, event);
 }
 
 /* ---- After ---------------------------------------------------------------------------------------------------- */
@@ -191,13 +198,13 @@ static int save(cli_training *t)
         status = ek_net_save(t->net, t->set->out);
     cli_signals_release();
     cli_watch_release(t);
+    if (status && t->kept)
+        return cli_fail(t->self, "%s; all of the training is in %s, from which --resume '%s' saves it", ek_error(),
+                        t->kept, cli_checkpoints(t->set));
     if (status)
         return cli_fail(t->self, "%s", ek_error());
-    if (!t->set->quiet) {
-        fputs("saved ", stdout);
-        cli_put_text(t->set->out);
-        putchar('\n');
-    }
+    if (!t->set->quiet)
+        cli_put_saved(t->set->out);
     return CLI_DONE;
 }
 
@@ -225,8 +232,9 @@ static int finish(cli_training *t, ek_status trained)
         cli_interrupt_late();
     if (trained == EK_ERR_STOPPED && cli_interrupted()) {
         reason = "interrupted";
-        snprintf(message, sizeof message, "%s: %s%s%s%s", cli_interrupt_name(), ek_error(),
-                 t->kept ? "; to go on, give the same options and --resume '" : "",
+        snprintf(message, sizeof message, "%s: %s; %s%s%s", cli_interrupt_name(), ek_error(),
+                 t->kept ? "to go on, give the same options and --resume '"
+                         : "nothing of it is kept, which --checkpoint DIR would do",
                  t->kept ? cli_checkpoints(t->set) : "", t->kept ? "'" : "");
         cli_fail(t->self, "%s", message);
     } else if (trained == EK_ERR_STOPPED) {
@@ -265,6 +273,38 @@ static void fill_checkpoints(cli_training *t, ek_fit_options *options)
     options->recipe = t->recipe;
 }
 
+/* What the command line alone says. */
+static ek_fit_options fit_options(const cli_settings *set)
+{
+    ek_fit_options options = {.epochs = set->epochs,
+                              .batch_size = set->batch_size,
+                              .micro_batch = set->micro_batch,
+                              .ghost = set->ghost,
+                              .seed = set->seed,
+                              .no_shuffle = set->no_shuffle,
+                              .threads = set->threads,
+                              .augment = set->augment};
+    cli_recipe_fill(&set->recipe, &options);
+    return options;
+}
+
+/* Settings that do not go together, in the trainer's words: of its options, which are called as the command's but for
+ * their underscores. */
+static int check_options(const cli_command *self, const cli_settings *set)
+{
+    static const char prefix[] = "ek_fit: ";
+    const ek_fit_options options = fit_options(set);
+    char text[512];
+    if (!ek_fit_check(&options))
+        return CLI_GO;
+    const char *said = ek_error();
+    said += strncmp(said, prefix, sizeof prefix - 1) ? 0 : sizeof prefix - 1;
+    snprintf(text, sizeof text, "%s", said);
+    for (char *at = text; (at = strchr(at, '_')) != NULL;)
+        *at = '-';
+    return cli_usage(self, "%s", text);
+}
+
 static int train(cli_training *t)
 {
     const cli_settings *set = t->set;
@@ -277,25 +317,17 @@ static int train(cli_training *t)
         status = open_data(t);
     if (status != CLI_GO)
         return status;
-    print_beginning(t);
-    t->output_failed = !cli_flush();
-    ek_fit_options options = {.epochs = set->epochs,
-                              .batch_size = set->batch_size,
-                              .micro_batch = set->micro_batch,
-                              .ghost = set->ghost,
-                              .seed = set->seed,
-                              .no_shuffle = set->no_shuffle,
-                              .threads = set->threads,
-                              .augment = set->augment,
-                              .on_event = on_event,
-                              .user = t};
-    cli_recipe_fill(&set->recipe, &options);
+    ek_fit_options options = fit_options(set);
+    options.on_event = on_event;
+    options.user = t;
     cli_exact_fill(t, &options);
     fill_checkpoints(t, &options);
     options.measure_norm = set->log || set->board;
     cli_watch_begin(t);
     return finish(t, ek_fit(t->net, t->train, t->val, &options));
 }
+
+enum { LOG_EVERY = 50 };
 
 static int read_chart(const cli_command *self, cli_settings *set)
 {
@@ -311,6 +343,23 @@ static int read_chart(const cli_command *self, cli_settings *set)
                      nearest ? nearest : "auto, unicode, ascii and none", nearest ? "'?" : "");
 }
 
+/* What goes together with what. */
+static int check_settings(const cli_command *self, cli_settings *set)
+{
+    if (set->ghost && !set->micro_batch)
+        return cli_usage(self, "--ghost says how --micro-batch M treats statistics; add that");
+    if (set->out && set->report && !strcmp(set->out, set->report))
+        return cli_usage(self, "--out and --report name the same file");
+    if (set->checkpoint && set->resume)
+        return cli_usage(self, "--resume DIR keeps checkpoints in that folder, too; leave out --checkpoint");
+    if ((set->every || set->keep) && !cli_checkpoints(set))
+        return cli_usage(self, "%s is about checkpoints; add --checkpoint DIR", set->every ? "--every" : "--keep");
+    if (set->log_every >= 0 && !set->log && !set->board)
+        return cli_usage(self, "--log-every is about --log FILE and --tensorboard DIR; add one");
+    set->log_every = set->log_every >= 0 ? set->log_every : LOG_EVERY;
+    return check_options(self, set);
+}
+
 int cli_train_read(const cli_command *self, int argc, char **argv, cli_settings *settings, cli_option *table)
 {
     cli_settings set = {.data = CLI_DATA_DEFAULT,
@@ -320,7 +369,7 @@ int cli_train_read(const cli_command *self, int argc, char **argv, cli_settings 
                         .batch_size = 128,
                         .threads = ek_cpu_count(),
                         .max_skipped = 3,
-                        .log_every = 50};
+                        .log_every = -1};
     const cli_option own[] = {
         {"--data", .value = "NAME|DIR", .text = &set.data, .help = "data set or folder (fashion-mnist)"},
         {"--net", .value = "NAME|FILE", .text = &set.net,
@@ -395,18 +444,11 @@ int cli_train_read(const cli_command *self, int argc, char **argv, cli_settings 
         status = cli_exact_read(self, &set);
     if (status == CLI_GO)
         status = cli_read_augment(self, set.augment_text, &set.augment);
-    if (status != CLI_GO)
-        return status;
-    if (set.ghost && !set.micro_batch)
-        return cli_usage(self, "--ghost says how --micro-batch M treats statistics; add that");
-    if (set.out && set.report && !strcmp(set.out, set.report))
-        return cli_usage(self, "--out and --report name the same file");
-    if (set.checkpoint && set.resume)
-        return cli_usage(self, "--resume DIR keeps checkpoints in that folder, too; leave out --checkpoint");
-    if ((set.every || set.keep) && !cli_checkpoints(&set))
-        return cli_usage(self, "%s is about checkpoints; add --checkpoint DIR", set.every ? "--every" : "--keep");
-    *settings = set;
-    return CLI_GO;
+    if (status == CLI_GO)
+        status = check_settings(self, &set);
+    if (status == CLI_GO)
+        *settings = set;
+    return status;
 }
 
 int cli_train(const cli_command *self, int argc, char **argv)

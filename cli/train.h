@@ -66,6 +66,7 @@ typedef struct cli_training {
     ek_dataset_info train_info, val_info;
     cli_live *live;        /* NULL: there is no terminal for a picture */
     cli_progress progress; /* used where there is none */
+    bool begun;            /* the head of the table is printed */
     bool output_failed;
     bool given_weights; /* it started from a file */
     ek_fit_event last;  /* epoch; with --keep-best the best one */

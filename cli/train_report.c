@@ -62,10 +62,7 @@ int cli_report_write(cli_training *t, bool done, const char *message)
     cli_evaluation_clear(&e);
     if (status != CLI_GO)
         return status;
-    if (!t->set->quiet) {
-        fputs("saved ", stdout);
-        cli_put_text(t->set->report);
-        putchar('\n');
-    }
+    if (!t->set->quiet)
+        cli_put_saved(t->set->report);
     return CLI_DONE;
 }

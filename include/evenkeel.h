@@ -789,6 +789,10 @@ typedef struct ek_fit_options {
  * checkpoint. Parameters and moving statistics are then those after the last good step. */
 EK_API ek_status ek_fit(ek_net *net, const ek_dataset *train, const ek_dataset *val, const ek_fit_options *options);
 
+/* What ek_fit would say of the options alone, before there are a net and data: EK_ERR_ARGUMENT where one is out of
+ * range or two do not go together. Nothing is opened. */
+EK_API ek_status ek_fit_check(const ek_fit_options *options);
+
 typedef struct ek_metrics {
     int64_t count, correct;
     double loss;     /* exact mean cross-entropy over the samples */

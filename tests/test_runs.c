@@ -197,6 +197,37 @@ static void test_runs(void **state)
     cli_runs_free(&runs);
 }
 
+/* Runs that go on with others, one of them twice and from an older checkpoint than its last. */
+static void test_joined(void **state)
+{
+    (void)state;
+    cli_runs runs;
+    parse(&runs, (const char *const[]){
+                     start_a, start_b, "{\"event\":\"epoch\",\"run\":\"a\",\"epoch\":1,\"train_loss\":1}\n",
+                     "{\"event\":\"epoch\",\"run\":\"a\",\"epoch\":2,\"train_loss\":2}\n",
+                     "{\"event\":\"start\",\"run\":\"c\"}\n",
+                     "{\"event\":\"resume\",\"run\":\"c\",\"epochs\":1,\"continues\":\"a\"}\n",
+                     "{\"event\":\"epoch\",\"run\":\"c\",\"epoch\":2,\"train_loss\":3}\n",
+                     "{\"event\":\"epoch\",\"run\":\"b\",\"epoch\":1,\"train_loss\":9}\n",
+                     "{\"event\":\"start\",\"run\":\"d\"}\n",
+                     "{\"event\":\"resume\",\"run\":\"d\",\"epochs\":2,\"continues\":\"c\"}\n",
+                     "{\"event\":\"resume\",\"run\":\"d\",\"epochs\":0,\"continues\":\"d\"}\n", /* of itself */
+                     "{\"event\":\"epoch\",\"run\":\"d\",\"epoch\":3,\"train_loss\":4}\n",
+                     "{\"event\":\"start\",\"run\":\"e\"}\n",
+                     "{\"event\":\"resume\",\"run\":\"e\",\"epochs\":0,\"continues\":\"x\"}\n", /* of another log */
+                     "{\"event\":\"resume\",\"run\":\"e\",\"epochs\":0,\"continues\":null}\n", NULL});
+    assert_int_equal(runs.count, 3);
+    const cli_run *joined = &runs.run[0];
+    assert_true(!strcmp(joined->id, "d") && !strcmp(joined->net, "lenet"));
+    assert_int_equal(joined->epochs, 3);
+    static const double losses[] = {1, 3, 4};
+    for (int i = 0; i < 3; i++)
+        assert_true(joined->epoch[i].epoch == i + 1 && joined->epoch[i].value[CURVE_TRAIN_LOSS] == losses[i]);
+    assert_true(!strcmp(runs.run[1].id, "b") && runs.run[1].epochs == 1);
+    assert_true(!strcmp(runs.run[2].id, "e") && runs.run[2].epochs == 0);
+    cli_runs_free(&runs);
+}
+
 /* Cut anywhere, a log gives the runs and epochs whose lines are whole. */
 static void test_cut(void **state)
 {
@@ -227,6 +258,35 @@ static void test_cut(void **state)
     }
 }
 
+static void test_names(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path[4], *name[4];
+    } cases[] = {
+        {{"runs/a.jsonl"}, {"a"}},
+        {{"log"}, {"log"}},
+        {{".hidden"}, {".hidden"}},
+        {{"a/log.jsonl", "b/log.jsonl"}, {"a", "b"}},
+        {{"s/lr=0.1/log.jsonl", "s/lr=0.01/log.jsonl", "t/lr=0.1/log.jsonl"}, {"s/lr=0.1", "lr=0.01", "t/lr=0.1"}},
+        {{"a.jsonl", "b.jsonl"}, {"a", "b"}},
+        {{"x/a.jsonl", "y/a.jsonl", "b.jsonl"}, {"x/a", "y/a", "b"}},
+        {{"a.jsonl", "x/a.jsonl"}, {"a", "x"}},
+        {{"a.jsonl", "a.jsonl"}, {"a", "a"}},
+        {{"/log", "b/log"}, {"/log", "b"}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int count = 0;
+        char name[CLI_LABEL];
+        while (count < 4 && cases[i].path[count])
+            count++;
+        for (int k = 0; k < count; k++) {
+            cli_runs_name(cases[i].path, count, k, name);
+            assert_string_equal(name, cases[i].name[k]);
+        }
+    }
+}
+
 /* A log of more runs than are read says so, instead of losing some. */
 static void test_many(void **state)
 {
@@ -253,7 +313,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_valid), cmocka_unit_test(test_members), cmocka_unit_test(test_items),
         cmocka_unit_test(test_text),  cmocka_unit_test(test_runs),    cmocka_unit_test(test_many),
-        cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_cut),   cmocka_unit_test(test_joined),  cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests_name("runs", tests, NULL, NULL);
 }

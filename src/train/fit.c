@@ -388,6 +388,12 @@ static ek_status train_all(ek_trainer *t)
     return EK_OK;
 }
 
+ek_status ek_fit_check(const ek_fit_options *options)
+{
+    ek_fit_options filled = options ? *options : (ek_fit_options){.epochs = 0};
+    return ek_trainer_fill_options(&filled);
+}
+
 ek_status ek_fit(ek_net *net, const ek_dataset *train, const ek_dataset *val, const ek_fit_options *options)
 {
     if (!net || !train)

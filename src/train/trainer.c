@@ -7,7 +7,7 @@
 #include "train/optimizer.h"
 #include "train/schedule.h"
 
-static ek_status fill_options(ek_fit_options *o)
+ek_status ek_trainer_fill_options(ek_fit_options *o)
 {
     if (o->epochs < 0 || o->batch_size < 0 || o->threads < 0)
         return ek_fail(EK_ERR_ARGUMENT, "ek_fit: epochs (%d), batch_size (%d) and threads (%d) must not be negative",
@@ -183,7 +183,7 @@ static ek_status open_keeping(ek_trainer *t, const ek_dataset *val)
 ek_status ek_trainer_open(ek_trainer *t, const ek_dataset *val)
 {
     ek_dataset_info info;
-    EK_TRY(fill_options(&t->o));
+    EK_TRY(ek_trainer_fill_options(&t->o));
     if (!val && (t->o.keep_best || t->o.patience))
         return ek_fail(EK_ERR_ARGUMENT, "ek_fit: %s goes by the validation accuracy; give validation data",
                        t->o.keep_best ? "keep_best" : "patience");

@@ -47,6 +47,9 @@ typedef struct ek_trainer {
     int64_t kept;                /* total steps of the checkpoint tried last, -1: none */
 } ek_trainer;
 
+/* Checks options in themselves and fills in their defaults. */
+ek_status ek_trainer_fill_options(ek_fit_options *options);
+
 /* Fills in the defaults of `o` and makes everything else from it, net and train: errors of ek_fit before the first
  * step. To be closed also after a failure. */
 ek_status ek_trainer_open(ek_trainer *trainer, const ek_dataset *val);

@@ -40,7 +40,7 @@ passes "with three" '^{' $doctor well.safetensors --threads 3 --json
 report "the same with any number of threads" "$(cmp one out 2>&1)"
 
 edit off 1.running_mean=9
-passes "moving means that are off" "^layer 1 \(batchnorm\), channels 0, 1, 2 and 3 of 4: moving means are off" $doctor off
+passes "moving means that are off" "^layer 1 \(batchnorm\), channels 0, 1, 2 and 3 of 4: saved means are off" $doctor off
 report "with what to do" "$(grep -q 'Moving statistics follow weights that have moved on' out || cat out)"
 edit wide "4.running_var[2]=50"
 passes "a moving variance that is off" '"kind":"drift","layer":"4"' $doctor wide --json
@@ -55,7 +55,7 @@ edit constant 0.weight=0
 passes "inputs without variance" "^layer 1 \(batchnorm\), channels 0, 1, 2 and 3 of 4: the input's variance is at most eps" \
     $doctor constant
 edit apart 1.running_mean=9 4.running_mean=-9
-passes "accuracies that differ" "^accuracy 0.1000 with moving statistics, " $doctor apart
+passes "accuracies that differ" "^accuracy 0.1000 with saved statistics, " $doctor apart
 passes "come first" "" $doctor apart --json
 same "then the layers in their order" "accuracy:net drift:1 drift:4" "$(findings out | cut -d " " -f 1-3)"
 printf 'input 1 28 28\nflatten\nlinear 10\nbatchnorm\n' >last.net
@@ -65,7 +65,7 @@ passes "outputs that are not finite" "^accuracy on 100 test images: - with movin
 passes "get a diagnosis" '"accuracy_moving":null' $doctor lost --json
 same "that says so first" "not_finite:net" "$(findings out | cut -d " " -f 1)"
 edit gone 0.weight=3e38
-passes "weights that are not finite" "^accuracy on 100 test images: - with moving statistics, - with exact" $doctor gone
+passes "weights that are not finite" "^accuracy on 100 test images: - with saved statistics, - with exact" $doctor gone
 passes "likewise" '"accuracy_exact":null' $doctor gone --json
 same "for the whole net twice" "not_finite:net not_finite:net" "$(findings out | cut -d " " -f 1,2)"
 printf 'input 1 28 28\nconv2d 3 kernel=5 stride=3\nrelu\nflatten\nlinear 10\n' >plain.net
@@ -78,7 +78,7 @@ if "$EVENKEEL" inspect well.safetensors | grep -q '^data.digest '; then
     report "other images are warned of" "$(grep -q 'was trained on other images than these' err || cat err)"
 fi
 run $doctor well.safetensors --samples 12
-report "chance is no drift" "$(grep 'moving means are off' out)"
+report "chance is no drift" "$(grep 'saved means are off' out)"
 fails "no model" 2 "MODEL" "$EVENKEEL" doctor
 fails "a file that is none" 1 "tiny" $doctor tiny/train-images-idx3-ubyte
 fails "no samples" 2 "samples" $doctor well.safetensors --samples 0

@@ -80,7 +80,7 @@ fi
 for name in INT TERM HUP; do
     $terminal --signal 0.7:$name $long --epochs 100000 >screen
     same "SIG$name leaves the chart, the cursor below it, and a line" \
-        "1 1 # cursor shown, below # ran over 1 # status SIG$name" "$(grep -c train_loss screen) $(
+        "1 1 # cursor shown, below # ran over 2 # status SIG$name" "$(grep -c train_loss screen) $(
         grep -c "^evenkeel train: SIG$name: stopped" screen) $(grep -E '^# (cursor|ran|status)' screen | tr '\n' ' ' | sed 's/ $//')"
 done
 $terminal --signal 0.5:TSTP --signal 2:INT --seconds 20 $long --epochs 100000 >screen

@@ -62,6 +62,8 @@ best="$train --epochs 2 --keep-best --patience 9 --log-every 0 --log resumed --q
 passes "a run with checkpoints" "" $best --checkpoint kept
 passes "gone on with" "" $best --resume kept
 same "says so, behind start" "start epoch:10 epoch:20 end start resume:20 end" "$($log events resumed)"
+same "and with which run" "$(sed -n '1s/.*"run":"\([^"]*\)".*/\1/p' resumed)" \
+    "$(sed -n 's/.*"event":"resume".*"continues":"\([^"]*\)".*/\1/p' resumed)"
 report "with what it goes on from" "$($log check resumed 2>&1; grep -c '"checkpoint":"kept/checkpoint-000000020' resumed | grep -v 1)"
 same "epochs are all of them, whichever is the best" 2 "$($log last resumed epochs)"
 same "the configuration" "True 9 3" "$($log get resumed config.keep_best config.patience config.max_skipped)"

@@ -46,6 +46,11 @@ passes "as PNG" "" "$EVENKEEL" plot a.jsonl b.jsonl -o ab.png
 report "on white, with the colours of three curves" "$($look png ab.png white 0072b2 d55e00 009e73 2>&1)"
 passes "transparent" "" "$EVENKEEL" plot a.jsonl -o clear.png --transparent
 report "with the colour of one" "$($look png clear.png clear 0072b2 2>&1)"
+$train --epochs 3 --log resumed.jsonl --checkpoint kept
+rm $(ls -d kept/checkpoint-* | tail -n +2)
+$train --epochs 3 --log resumed.jsonl --resume kept
+passes "a run that was gone on with" "^saved resumed.svg$" "$EVENKEEL" plot resumed.jsonl -o resumed.svg
+report "is one curve" "$($look svg resumed.svg 1 3 2>&1)"
 head -c -40 b.jsonl >torn.jsonl
 passes "a torn log" "" "$EVENKEEL" plot torn.jsonl -o torn.svg
 report "has what is whole" "$($look svg torn.svg 2 2,3 2>&1)"

@@ -18,14 +18,14 @@ import sys
 import time
 
 FIELDS = {
-    "start": {"format", "time", "version", "instruction_set", "threads", "processors", "log_every", "config", "data",
-              "net"},
+    "start": {"format", "time", "version", "instruction_set", "threads", "processors", "log_every", "checkpoints",
+              "config", "data", "net"},
     "step": {"seconds", "epoch", "step", "samples", "loss", "accuracy", "lr", "gradient_norm", "images_per_second"},
     "epoch": {"seconds", "epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_loss_moving",
               "val_accuracy_moving", "lr",
               "train_seconds", "val_seconds", "images_per_second"},
     "skipped": {"seconds", "epoch", "step", "samples", "in_row", "layer", "channel", "sample", "message"},
-    "resume": {"seconds", "epochs", "step", "checkpoint"},
+    "resume": {"seconds", "epochs", "step", "checkpoint", "continues"},
     "end": {"seconds", "reason", "message", "epochs", "best_epoch", "model"},
 }
 

@@ -118,13 +118,37 @@ fi
 
 # ---- Runs that fail
 
-run $sweep --net bn.net --epochs 1 --momentum 0.9 --optimizer adam,sgd --seeds 2 --out fails
-same "runs that fail" "1 2" "$status $(grep -c "^evenkeel sweep: warning: optimizer=adam,seed=[01] failed: .*momentum is SGD's" err)"
-same "do not keep the rest" "adam 0 2 sgd 2 0" "$(awk '$1 == "adam" {a = $1 " " $2 " " $NF} $1 == "sgd" {b = $1 " " $2 " " $NF}
+fails "options that do not go together" 2 "^evenkeel sweep: momentum is SGD's" \
+    $sweep --momentum 0.9 --optimizer sgd,adam --out fails
+absent "are told before anything runs" "fails"
+failing="$sweep --net bn.net --epochs 1 --warmup 0.5,2 --seeds 2 --out fails"
+run $failing
+same "runs that fail" "1 2" "$status $(grep -c "^evenkeel sweep: warning: warmup=2,seed=[01] failed: .*warm-up is as long" err)"
+same "do not keep the rest" "2 0 2 0.5 2 0" "$(awk '$1 == "2" {a = $1 " " $2 " " $NF} $1 == "0.5" {b = $1 " " $2 " " $NF}
     END {print a, b}' out)"
-rm -r fails/optimizer=adam,seed=0 && : >fails/optimizer=adam,seed=0
-run $sweep --net bn.net --epochs 1 --momentum 0.9 --optimizer adam,sgd --seeds 2 --out fails
-same "a folder that cannot be made" "1 1" "$status $(grep -c "adam,seed=0 failed: " err)"
+rm -r fails/warmup=2,seed=0 && : >fails/warmup=2,seed=0
+run $failing
+same "a folder that cannot be made" "1 1" "$status $(grep -c "warmup=2,seed=0 failed: " err)"
+
+# ---- Files that became others
+
+cp bn.net other.net
+printf 'input 1 12 12\nflatten\nlinear 10\n' >seen.net
+passes "a net in a file" "^ +1 " $sweep --net seen.net --epochs 1 --out seen
+printf '# a remark\ninput 1 12 12\nflatten\nlinear 10\n' >seen.net
+passes "the same net in other words" "^ +1 " $sweep --net seen.net --epochs 1 --out seen
+cp plain.net seen.net
+fails "another net of that name" 1 "^evenkeel sweep: seen holds another sweep: --net seen.net is not what it was" \
+    $sweep --net seen.net --epochs 1 --out seen --seeds 2
+"$EVENKEEL" train --data tiny --net plain.net --epochs 1 --out start.st --quiet
+passes "weights of a file" "^ +1 " $sweep --net plain.net --init start.st --epochs 1 --out started
+"$EVENKEEL" train --data tiny --net plain.net --epochs 1 --seed 1 --out start.st --quiet
+fails "other weights of that name" 1 "^evenkeel sweep: started holds another sweep: --init start.st is not what it was" \
+    $sweep --net plain.net --init start.st --epochs 1 --out started
+cp -r tiny data && passes "data" "^ +1 " "$EVENKEEL" sweep --data data --net plain.net --epochs 1 --out of
+python3 "$here/make_idx.py" data --train 90 --test 50 --side 12
+fails "other data of that name" 1 "^evenkeel sweep: of holds another sweep: --data data is not what it was" \
+    "$EVENKEEL" sweep --data data --net plain.net --epochs 1 --out of
 
 # ---- Stopped and gone on with
 
@@ -152,6 +176,23 @@ END
     same "with runs that were gone on with" yes "$([ "$(cat part/*/log.jsonl | grep -c '"event":"start"')" -gt 3 ] && echo yes)"
     absent "no checkpoints are left" "part/*/checkpoints"
 done
+
+python3 - $whole stopped >out 2>err <<'END'
+import glob, os, signal, subprocess, sys, time
+sweep = subprocess.Popen(sys.argv[1:], preexec_fn=lambda: os.setpgid(0, 0))
+while not glob.glob("stopped/*/checkpoints/*.safetensors"):
+    time.sleep(0.001)
+sweep.send_signal(signal.SIGTSTP)
+print(os.WIFSTOPPED(os.waitpid(sweep.pid, os.WUNTRACED)[1]))
+runs = open(f"/proc/{sweep.pid}/task/{sweep.pid}/children").read().split()
+time.sleep(0.05)
+print({open(f"/proc/{run}/stat").read().rpartition(")")[2].split()[0] for run in runs} <= {"T", "Z"}, len(runs) > 0)
+sweep.send_signal(signal.SIGCONT)
+print(sweep.wait())
+END
+same "Ctrl-Z stops a sweep and its runs, until they go on" "True True True 0" \
+    "$(grep -E '^(True|False|[0-9])' out | tr '\n' ' ' | sed 's/ $//')"
+report "to the end" "$(for seed in 0 1 2; do cmp whole/seed=$seed/model.safetensors stopped/seed=$seed/model.safetensors 2>&1; done)"
 
 # A signal that comes while a run is started is that run's, too: none goes on to its end.
 [ -n "${EVENKEEL_TEST_QUICK-}" ] && tries=3 || tries=8

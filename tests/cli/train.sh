@@ -68,7 +68,7 @@ absent "no model of it" "none*"
 
 passes "weight decay is said, and where it applies" "; weight decay 0.0005 on weights alone; the model" \
     $train --epochs 1 --weight-decay 5e-4
-fails "of which there is none" 1 "decay of all parameters needs a weight decay" $train --epochs 1 --decay all
+fails "of which there is none" 2 "decay of all parameters needs a weight decay" $train --epochs 1 --decay all
 passes "likewise on everything" "; weight decay 0.0005 on all parameters; the model" \
     $train --epochs 1 --weight-decay 5e-4 --decay all
 passes "a recipe" \
@@ -92,13 +92,16 @@ fails "an unknown decay" 2 "--decay: there is no 'gamma'; there are weights, all
 for list in 1, ,1 1,,2 1.5 a 1234567; do
     fails "milestones '$list'" 2 "--milestones: '$list' is not a list" $train --schedule multistep --milestones $list
 done
-fails "milestones that do not ascend" 1 "milestone 2 \(1\) does not ascend" \
+fails "milestones that do not ascend" 2 "milestone 2 \(1\) does not ascend" \
     $train --schedule multistep --milestones 2,1
-fails "Nesterov's without momentum" 1 "needs a momentum" $train --nesterov
-fails "a momentum of 1" 1 "momentum 1 is not" $train --momentum 1
+fails "Nesterov's without momentum" 2 "needs a momentum" $train --nesterov
+fails "a momentum of 1" 2 "momentum 1 is not" $train --momentum 1
 fails "a momentum of 1.5" 2 "--momentum: '1.5' is not a number from 0 to 1" $train --momentum 1.5
-fails "a step schedule without its size" 1 "step_size 0" $train --schedule step
+fails "a step schedule without its size" 2 "^evenkeel train: step-size 0: a step schedule needs" $train --schedule step
 fails "a warm-up as long as the training" 1 "warm-up is as long" $train --epochs 2 --warmup 2
+same "is told before a table begins" "" "$(cat out)"
+fails "a distance of records of no log" 2 "^evenkeel train: --log-every is about --log FILE and --tensorboard DIR; add one" \
+    $train --log-every 5
 
 # ---- Evaluation
 
