@@ -32,6 +32,7 @@ int cli_net(const cli_command *self, int argc, char **argv);
 int cli_data(const cli_command *self, int argc, char **argv);
 int cli_bench(const cli_command *self, int argc, char **argv);
 int cli_doctor(const cli_command *self, int argc, char **argv);
+int cli_export(const cli_command *self, int argc, char **argv);
 int cli_plot(const cli_command *self, int argc, char **argv);
 int cli_report(const cli_command *self, int argc, char **argv);
 int cli_sweep_command(const cli_command *self, int argc, char **argv);

@@ -375,6 +375,13 @@ EK_API ek_status ek_net_block_end(ek_net *net);
  * The string is the caller's, to free with free(); NULL when the net is marked, a block is open or memory is short. */
 EK_API char *ek_net_text(const ek_net *net);
 
+/* The net as the text of a Python module: build() makes the nn.Module whose state_dict the model file is, an
+ * nn.Sequential of the layers; blocks, and batch norms with options that PyTorch has not, are small modules in the
+ * text; the net's normalisation comes first. load(path) loads a model file strictly, save(net, path) writes one.
+ * LABELS has the lines of the note "labels". For PyTorch from 1.13 on; docs/pytorch.md. As ek_net_text for the rest;
+ * NULL as well for a net without layers, or with notes that are no normalisation. */
+EK_API char *ek_net_pytorch_text(const ek_net *net);
+
 /* The net that `text` describes. `name` stands for the text in messages (a file's name; NULL means "net"). NULL with
  * a message that names line and column. */
 EK_API ek_net *ek_net_parse(const char *text, const char *name);

@@ -12,13 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char version_key[] = "evenkeel.version", net_key[] = "evenkeel.net", note_prefix[] = "evenkeel.note.",
-                  checkpoint_prefix[] = EK_CHECKPOINT_PREFIX;
+static const char version_key[] = EK_MODEL_KEY_VERSION, net_key[] = EK_MODEL_KEY_NET,
+                  note_prefix[] = EK_MODEL_KEY_NOTE, checkpoint_prefix[] = EK_CHECKPOINT_PREFIX;
 
-enum {
-    VERSION = 1,     /* of the model file; newer ones are refused */
-    NOTES_MAX = 1000 /* in a file */
-};
+enum { NOTES_MAX = 1000 }; /* in a file */
 
 /* ---- Saving ------------------------------------------------------------------------------------------------- */
 
@@ -336,9 +333,9 @@ static ek_status check_version(const ek_safetensors *file, const char *path)
     size_t digits = strspn(text, "0123456789");
     if (digits == 0 || digits > 9 || text[digits] || text[0] == '0')
         return ek_fail(EK_ERR_FORMAT, "%s: '%.20s' is no version of a model file", path, text);
-    if (atoi(text) > VERSION)
+    if (atoi(text) > EK_MODEL_VERSION)
         return ek_fail(EK_ERR_UNSUPPORTED, "%s: model file version %s; this library reads up to %d: update it", path,
-                       text, VERSION);
+                       text, EK_MODEL_VERSION);
     return EK_OK;
 }
 

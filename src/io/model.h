@@ -5,10 +5,16 @@
 
 #include "io/safetensors.h"
 
+/* Keys of a model file's metadata; a note's key stands behind the last. */
+#define EK_MODEL_KEY_VERSION "evenkeel.version"
+#define EK_MODEL_KEY_NET "evenkeel.net"
+#define EK_MODEL_KEY_NOTE "evenkeel.note."
+enum { EK_MODEL_VERSION = 1 }; /* of the model file; newer ones are refused */
+
 /* Names of what a checkpoint adds, tensors and notes, begin so; whoever reads it as a model passes over the tensors. */
 #define EK_CHECKPOINT_PREFIX "checkpoint."
 #define EK_CHECKPOINT_CHECKSUMS EK_CHECKPOINT_PREFIX "checksums"
-#define EK_CHECKPOINT_NOTE "evenkeel.note." EK_CHECKPOINT_PREFIX
+#define EK_CHECKPOINT_NOTE EK_MODEL_KEY_NOTE EK_CHECKPOINT_PREFIX
 
 /* What is added to the net's tensors, notes and text. */
 typedef struct ek_model_extras {

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT
+ * evenkeel export: a model as something that other programs take. This file knows the targets; each has its own. */
+#include "export.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* By their names: the word behind "--to". */
+static const cli_command targets[] = {
+    {.name = "export --to pytorch",
+     .summary = "the Python text of the nn.Module whose state_dict the model file is",
+     .text =
+         "Writes a net as the text of a Python module: build() makes it in PyTorch, load(FILE) gives it the weights\n"
+         "of a model file, strictly, save(net, FILE) writes a model file again. docs/pytorch.md tells more.\n",
+     .example = "  evenkeel export model.safetensors --to pytorch -o net.py\n"
+                "  python3 -c 'from net import load; print(load(\"model.safetensors\"))'\n",
+     .run = cli_export_pytorch},
+    {.name = NULL},
+};
+
+/* ---- What targets share --------------------------------------------------------------------------------------- */
+
+/* A safetensors file begins with a length of eight bytes, of which the upper ones are zero; text has no zero byte.
+ * What cannot be read is left to who opens it next. */
+static bool is_text(const char *path)
+{
+    unsigned char bytes[8];
+    FILE *file = fopen(path, "rb");
+    const size_t size = file ? fread(bytes, 1, sizeof bytes, file) : 0;
+    if (file)
+        fclose(file);
+    return size == sizeof bytes && !memchr(bytes, 0, sizeof bytes);
+}
+
+static bool is_builtin(const char *name)
+{
+    for (int i = 0; ek_net_builtin_name(i); i++)
+        if (!strcmp(ek_net_builtin_name(i), name))
+            return true;
+    return false;
+}
+
+ek_net *cli_export_open(const cli_command *self, const char *model, const char *net_name, bool weights_matter)
+{
+    struct stat info;
+    const bool net_alone =
+        !net_name && (stat(model, &info) ? is_builtin(model) : S_ISREG(info.st_mode) && is_text(model));
+    if (net_alone && weights_matter) {
+        cli_fail(self, "%s: a net without weights; train it, and export the model", model);
+        return NULL;
+    }
+    return net_alone ? cli_net_open(self, model, NULL) : cli_model_open(self, model, net_name, NULL);
+}
+
+int cli_export_write(const cli_command *self, const char *path, const char *text, size_t size)
+{
+    if (!path || !strcmp(path, "-")) {
+        fwrite(text, 1, size, stdout); /* cli_finish tells of failures */
+        return CLI_DONE;
+    }
+    const int error = cli_write_file(path, text, size);
+    return error ? cli_fail(self, "%s: cannot be written: %s", path, strerror(error)) : CLI_DONE;
+}
+
+/* ---- The target's choice -------------------------------------------------------------------------------------- */
+
+static const char *word_of(const cli_command *target)
+{
+    return strrchr(target->name, ' ') + 1;
+}
+
+static int fail_target(const cli_command *self, const char *given)
+{
+    const char *names[sizeof targets / sizeof *targets] = {NULL}; /* as many, and the NULL */
+    char list[1024] = "";
+    for (int i = 0; targets[i].name; i++) {
+        const size_t length = strlen(list);
+        names[i] = word_of(&targets[i]);
+        snprintf(list + length, sizeof list - length, "%s%s (%s)", i ? ", " : "", names[i], targets[i].summary);
+    }
+    const char *nearest = given ? cli_nearest(given, names) : NULL;
+    if (!given)
+        return cli_usage(self, "--to is missing; it takes %s", list);
+    if (nearest)
+        return cli_usage(self, "--to: there is no target '%s'; did you mean '%s'?", given, nearest);
+    return cli_usage(self, "--to: there is no target '%s'; there are %s", given, list);
+}
+
+static int print_help(const cli_command *self)
+{
+    printf("Usage: evenkeel export --to TARGET MODEL [-o OUT] [OPTION ...]\n\n%s\n", self->text);
+    for (const cli_command *target = targets; target->name; target++)
+        printf("  %-12s%s\n", word_of(target), target->summary);
+    printf("\n  --help      this text; 'evenkeel export --to TARGET --help' explains a target and its options\n\n"
+           "Example:\n%s\n%s",
+           self->example, cli_exit_text);
+    return cli_finish(self, CLI_DONE);
+}
+
+/* Takes the first --to out of the words; all others are the target's. */
+int cli_export(const cli_command *self, int argc, char **argv)
+{
+    char **rest = calloc((size_t)argc + 1, sizeof *rest);
+    const char *given = NULL;
+    int count = 0;
+    bool help = false;
+    if (!rest)
+        return cli_fail(self, "out of memory");
+    for (int i = 0; i < argc; i++) {
+        help = help || !strcmp(argv[i], "--help") || !strcmp(argv[i], "-h");
+        if (!given && !strncmp(argv[i], "--to=", 5))
+            given = argv[i] + 5;
+        else if (!given && !strcmp(argv[i], "--to") && i + 1 < argc)
+            given = argv[++i];
+        else
+            rest[count++] = argv[i];
+    }
+    const cli_command *target = targets;
+    while (given && target->name && strcmp(word_of(target), given) != 0)
+        target++;
+    const int status = given && target->name ? target->run(target, count, rest)
+                       : !given && help      ? print_help(self)
+                                             : fail_target(self, given);
+    free(rest);
+    return status;
+}

@@ -1,0 +1,51 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# What is exported: the targets, and nets as PyTorch's modules, in PyTorch where there is one.
+. "$(dirname "$0")/helpers"
+cd "$work" || exit 1
+python3 "$here/make_idx.py" tiny --train 40 --test 20
+
+# ---- Targets
+
+fails "no target" 2 "^evenkeel export: --to is missing; it takes pytorch \(" "$EVENKEEL" export lenet
+fails "no such target" 2 "--to: there is no target 'tensorflow'; there are pytorch \(" "$EVENKEEL" export lenet --to tensorflow
+fails "a mistyped target" 2 "did you mean 'pytorch'\?" "$EVENKEEL" export lenet --to=pytorhc
+passes "the help lists them" "^  pytorch +the Python text" "$EVENKEEL" export --help
+passes "each has its own" "^  --weights FILE" "$EVENKEEL" export --help --to pytorch
+fails "no model" 2 "^evenkeel export --to pytorch: MODEL is missing; 'evenkeel export --to pytorch --help' explains" \
+    "$EVENKEEL" export --to pytorch
+fails "no such model" 1 "nothing.safetensors: cannot be opened" "$EVENKEEL" export --to pytorch nothing.safetensors
+fails "--to twice" 2 "there is no option '--to'" "$EVENKEEL" export --to pytorch lenet --to onnx
+
+# ---- PyTorch
+
+printf 'input 1 28 28\nconv2d 3 kernel=5\nbatchnorm scale=no\nrelu\nflatten\nlinear 10\n' >small.net
+"$EVENKEEL" train --data tiny --net small.net --epochs 1 --batch-size 20 --normalize data --quiet \
+    --checkpoint kept -o m.safetensors || report "a model to export" "no model"
+passes "a model" "^        nn.Conv2d\(1, 3, 5\),  # 0$" "$EVENKEEL" export m.safetensors --to pytorch
+cp out printed.py
+passes "into a file" "" "$EVENKEEL" export --to pytorch m.safetensors -o m.py
+report "which is the same" "$(cmp m.py printed.py 2>&1)"
+same "with normalisation and labels" 2 "$(grep -Ec '^    return Normalized\($|^LABELS = \[$' m.py)"
+for net in small.net bn-lenet resnet-110; do
+    passes "the net $net alone" "^def build" "$EVENKEEL" export $net --to pytorch --weights fresh.safetensors
+    report "is Python" "$(python3 -m ast out 2>&1 >/dev/null)"
+    passes "and has weights" "^input" "$EVENKEEL" inspect fresh.safetensors
+done
+passes "a checkpoint's weights" "^def build" "$EVENKEEL" export kept/*.safetensors --to pytorch --weights plain.safetensors
+same "without what training needs" 0 "$(grep -c checkpoint.checksums plain.safetensors)"
+fails "a file that cannot be written" 1 "none/m.py: cannot be written" "$EVENKEEL" export m.safetensors --to pytorch -o none/m.py
+
+if python=$(find_python torch); then
+    count=40 most=500000 # resnet-32 is the largest of these
+    [ -n "${EVENKEEL_TEST_QUICK-}" ] && count=15 most=100000
+    [ -n "${EVENKEEL_TEST_ALL-}" ] && count=200 most=1000000000
+    mkdir nets
+    "$BUILD/tests/test_pytorch" write nets $count $most || report "nets to look at" "none"
+    "$python" "$here/../pytorch/check.py" "$EVENKEEL" nets >checked 2>&1
+    cat checked
+    grep -q '^ok [0-9]* nets in PyTorch' checked || report "in PyTorch" "$(tail -n 1 checked)"
+else
+    echo "SKIP: no Python with torch: printed modules are not run"
+fi
+finish
