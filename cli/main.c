@@ -72,7 +72,7 @@ static const cli_command commands[] = {
          "or by ; where the values have commas of their own, as those of --augment, --milestones and --normalize.\n"
          "The same command again goes on with what is not done; one with more values or seeds adds them.\n",
      .example = "  evenkeel sweep --net lenet,bn-lenet --lr 0.01,0.1,1 --seeds 10 --out rates\n"
-                "  evenkeel sweep --show rates -o rates.svg\n",
+                "  evenkeel sweep --show rates --plot rates.svg\n",
      .run = cli_sweep_command},
     {.name = "bench",
      .summary = "how fast this machine trains and predicts",

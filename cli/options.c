@@ -81,6 +81,10 @@ const char *cli_nearest(const char *word, const char *const *known)
 {
     const char *nearest = NULL;
     int nearest_distance = 3; /* two slips at most, less than half of the word */
+    const size_t length = strlen(word);
+    for (const char *const *name = known; *name && length > 3; name++)
+        if (!strncmp(*name, word, length))
+            return *name; /* the word is its beginning */
     for (; *known; known++) {
         const int d = distance(word, *known);
         if (d < nearest_distance && 2 * d < (int)strlen(*known)) {

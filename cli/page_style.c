@@ -37,7 +37,12 @@ static const char facts[] =
     "h1{font-size:1.5rem}header{padding-top:1.25rem}}\n";
 
 static const char tables[] =
-    ".box{overflow-x:auto;margin:0 -1.25rem;padding:0 1.25rem}"
+    /* A shade at the side where more of a table is, which paper that moves along covers at the table's ends. */
+    ".box{overflow-x:auto;margin:0 -1.25rem;padding:0 1.25rem;background:"
+    "linear-gradient(90deg,var(--paper) 40%,transparent) 0/3rem 100% no-repeat local,"
+    "linear-gradient(270deg,var(--paper) 40%,transparent) 100%/3rem 100% no-repeat local,"
+    "linear-gradient(90deg,var(--line),transparent) 0/.9rem 100% no-repeat scroll,"
+    "linear-gradient(270deg,var(--line),transparent) 100%/.9rem 100% no-repeat scroll}"
     ".box:focus-visible{outline:2px solid var(--accent);outline-offset:-2px}\n"
     "table{border-collapse:collapse;font-size:.9rem;line-height:1.35}"
     "caption{text-align:left;font-size:.85rem;padding:0 0 .4rem}\n"

@@ -45,7 +45,7 @@ static bool ends_with(const char *text, const char *end)
 static int parse(const cli_command *self, request *q, int argc, char **argv)
 {
     const cli_option own[OWN_OPTIONS] = {
-        {"--out", .value = "DIR", .text = &q->dir,
+        {"--out", .letter = 'o', .value = "DIR", .text = &q->dir,
          .help = "the folder of the sweep; going on is the same command again"},
         {"--seeds", .value = "N|A,B,...", .text = &q->seeds,
          .help = "so many seeds, from 0 on, or a list of them (1)"},
@@ -57,7 +57,7 @@ static int parse(const cli_command *self, request *q, int argc, char **argv)
         {"--models", .flag = &q->models, .help = "keep the trained models"},
         {"--show", .value = "DIR", .text = &q->show, .help = "run nothing; the results so far of the sweep in DIR"},
         {"--json", .flag = &q->json, .help = "print the results as JSON"},
-        {"--plot", .letter = 'o', .value = "FILE", .text = &q->picture, .help = "draw the results as .svg or .png"},
+        {"--plot", .value = "FILE", .text = &q->picture, .help = "draw the results as .svg or .png"},
     };
     cli_option options[OWN_OPTIONS + TRAIN_OPTIONS] = {{.name = NULL}};
     int count = 0;

@@ -361,6 +361,8 @@ int cli_sweep_load(cli_sweep *s)
     if (path_of(s, path) != CLI_GO)
         return CLI_FAILED;
     char *text = cli_log_read(path, grid_size, &size);
+    if (!text && errno == ENOENT)
+        return cli_fail(s->self, "%s: there is no sweep: %s does not exist", s->dir, path);
     if (!text)
         return cli_fail(s->self, "%s: cannot be read: %s", path, strerror(errno));
     const bool read = read_grid(s, (cli_span){text, size});

@@ -25,10 +25,10 @@ fails "unknown data" 1 "^evenkeel sweep: \./gone: no such folder" "$EVENKEEL" sw
 fails "an option that each run has its own of" 2 "no option '--log'" $sweep --log x --out none
 fails "seeds that are none" 2 "^evenkeel sweep: --seeds: 'x' is neither a number" $sweep --seeds x --out none
 fails "both kinds of seeds" 2 "leave one out$" $sweep --seeds 2 --seed 3 --out none
-fails "a picture of another kind" 2 "^evenkeel sweep: --plot: 'p.pdf' ends neither" $sweep --out none -o p.pdf
+fails "a picture of another kind" 2 "^evenkeel sweep: --plot: 'p.pdf' ends neither" $sweep --out none --plot p.pdf
 fails "names that are alike" 2 "have the same name, bn.net; rename one" $sweep --net bn.net,./bn.net --out none
 fails "too many runs" 2 "more than 10000 runs" $sweep --seeds 1000 --epochs 1,2,3,4 --patience 5,6,7 --out none
-fails "nothing to show" 1 "^evenkeel sweep: none/sweep.json: cannot be read: No such file" "$EVENKEEL" sweep --show none
+fails "nothing to show" 1 "^evenkeel sweep: none: there is no sweep: none/sweep.json does not exist$" "$EVENKEEL" sweep --show none
 absent "nothing was begun" "none*"
 
 # ---- A grid
@@ -103,16 +103,16 @@ passes "plot takes the logs, or there is no cairo" "" \
 
 # ---- Pictures
 
-run "$EVENKEEL" sweep --show grid -o grid.png
+run "$EVENKEEL" sweep --show grid --plot grid.png
 if grep -q "without cairo" err; then
     echo "SKIP: pictures of sweeps: this build has no cairo"
 else
     fails "a picture in no folder, before anything runs" 1 "gone/p.png: cannot be written: its folder does not exist" \
-        $sweep --out none -o gone/p.png
+        $sweep --out none --plot gone/p.png
     absent "no run of it" "none*"
-    passes "as PNG" "^bn.net" "$EVENKEEL" sweep --show grid -o grid.png
+    passes "as PNG" "^bn.net" "$EVENKEEL" sweep --show grid --plot grid.png
     report "in a colour a value" "$(python3 "$here/read_picture.py" png grid.png white 0072b2 d55e00 2>&1)"
-    passes "as SVG" "^bn.net" "$EVENKEEL" sweep --show grid -o grid.svg
+    passes "as SVG" "^bn.net" "$EVENKEEL" sweep --show grid --plot grid.svg
     report "which is XML" "$(python3 -c 'import xml.etree.ElementTree as t; t.parse("grid.svg")' 2>&1)"
 fi
 
