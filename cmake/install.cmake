@@ -18,7 +18,7 @@ endforeach()
 configure_package_config_file(cmake/evenkeel-config.cmake.in evenkeel-config.cmake INSTALL_DESTINATION ${package_dir})
 write_basic_package_version_file(evenkeel-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/evenkeel-config.cmake ${PROJECT_BINARY_DIR}/evenkeel-config-version.cmake
-    DESTINATION ${package_dir})
+    cmake/FindProtobufC.cmake DESTINATION ${package_dir})
 
 # The pkg-config file names the prefix, which `cmake --install --prefix` may only now decide: written at install time.
 foreach(dir LIBDIR INCLUDEDIR)
