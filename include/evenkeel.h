@@ -386,6 +386,9 @@ EK_API char *ek_net_pytorch_text(const ek_net *net);
  * a message that names line and column. */
 EK_API ek_net *ek_net_parse(const char *text, const char *name);
 
+/* The shape of one input sample; each may be NULL. For a marked net what it reports, and zeros. */
+EK_API ek_status ek_net_input(const ek_net *net, int *channels, int *height, int *width);
+
 /* How weights start. Biases are uniform in +-1/sqrt(fan_in) either way; gamma 1, beta 0, moving mean 0, moving
  * variance 1. */
 typedef enum ek_init {
@@ -516,7 +519,7 @@ typedef enum ek_colour {
     EK_COLOUR_RGB = 2   /* three channels */
 } ek_colour;
 
-/* Whether the images of a folder of PNG and JPEG files stay on disk. Then ek_fit, ek_evaluate and ek_dataset_mean_std
+/* Whether the images of a folder of image files stay on disk. Then ek_fit, ek_evaluate and ek_dataset_mean_std
  * have them decoded by as many threads as they compute with, of lower priority, ahead of the step that needs them;
  * results are the same bits. */
 typedef enum ek_streaming {
@@ -548,8 +551,9 @@ typedef struct ek_data_options {
  *   or two IDX files a split under other names, [SET-]train-images-idx3-ubyte and [SET-]test-..., as EMNIST's (of which
  *       FOLDER/SET chooses one; EMNIST's images are stored by columns, and are turned upright);
  *   or CIFAR's binary files (data_batch_1.bin .. data_batch_5.bin and test_batch.bin; train.bin and test.bin);
- *   or PNG and JPEG files, a class a folder: train/CLASS/FILE, and test/ or val/ beside it (or CLASS/FILE, which is
- *       training data alone: ek_dataset_split); up to 256 classes, in the order of their names' bytes.
+ *   or image files (PNG, JPEG, PGM, PPM), a class a folder: train/CLASS/FILE, and test/ or val/ beside it (or
+ *       CLASS/FILE, which is training data alone: ek_dataset_split); up to 256 classes, in the order of their names'
+ *       bytes.
  * A name is looked for in $EVENKEEL_DATA/NAME and $EVENKEEL_DATA, then $XDG_CACHE_HOME/evenkeel/NAME
  * (~/.cache/evenkeel/NAME), then /usr/share/datasets/NAME. What was read is compared with known data sets by content:
  * under a name that is not its own it is EK_ERR_DIGEST (MNIST under Fashion-MNIST's name); in a folder,
@@ -607,6 +611,37 @@ EK_API ek_status ek_dataset_mean_std(const ek_dataset *dataset, float *mean, flo
  * 0 means 8. Written like a model file. EK_ERR_UNSUPPORTED in a build without libpng. */
 EK_API ek_status ek_dataset_save_sheet(const ek_dataset *dataset, int64_t first, int count, int columns,
                                        const char *path);
+
+/* What an image file held before it was made to fit a net. */
+typedef struct ek_image_info {
+    int channels, height, width; /* 1 channel: grey, 3: RGB */
+    bool transparent;            /* PNG: some pixel was not opaque */
+} ek_image_info;
+
+typedef struct ek_image_options {
+    /* [3], red, green and blue that lie behind pixels which are not opaque; default NULL: transparency is dropped and
+     * the colour below it is taken, as in folders of images. */
+    const uint8_t *background;
+    bool invert; /* 255 - byte in the end: dark drawings on a light ground for a net that has seen the reverse */
+    ek_image_info *info; /* the caller's, filled in as soon as the file is decoded; default NULL */
+} ek_image_options;
+
+/* An image file as a net of input [channels, height, width] needs it (ek_net_input): what happens to the files of a
+ * folder of images (ek_dataset_open_with) happens to this one, byte for byte. Decoded, made grey (channels = 1; of
+ * colours ITU-R 601's luma) or RGB (3), resized to height x width whatever its shape was, with antialiasing.
+ * Formats, told by the first bytes: PNG and JPEG in builds with libpng and libjpeg-turbo, PGM and PPM (text or binary,
+ * up to 65535 levels) in every build. Palettes become colours, 16 bits 8, CMYK RGB; gamma, colour profiles and EXIF's
+ * orientation are not looked at. Every byte is checked; up to 65536 pixels on a side and 2^26 in all, from files of up
+ * to 256 MB.
+ * pixels: the caller's [channels, height, width] bytes; a net takes them divided by 255. EK_ERR_ARGUMENT for other
+ * channels and for extents outside 1..65536; EK_ERR_NOT_FOUND, EK_ERR_IO, EK_ERR_FORMAT, EK_ERR_UNSUPPORTED,
+ * EK_ERR_MEMORY with a message that begins with the file's name. Any number of threads at once. */
+EK_API ek_status ek_image_read(const char *path, int channels, int height, int width, const ek_image_options *options,
+                               uint8_t *pixels);
+
+/* The same from a file's bytes in memory; `name` stands for it in messages (NULL means "image"). */
+EK_API ek_status ek_image_read_memory(const void *data, size_t size, const char *name, int channels, int height,
+                                      int width, const ek_image_options *options, uint8_t *pixels);
 
 typedef struct ek_fetch_options {
     const char *dir;            /* where to; default: the cache folder where ek_dataset_open looks for `name` */

@@ -76,8 +76,8 @@ static void refuses_damaged_files(void **state)
                {"bad-short.jpg", EK_ERR_FORMAT, "bad-short.jpg: damaged JPEG: Premature end of JPEG file"},
                {"bad-header.jpg", EK_ERR_FORMAT, "bad-header.jpg: damaged JPEG: "},
                {"bad-empty.png", EK_ERR_FORMAT, "bad-empty.png: an empty file"},
-               {"bad-text.png", EK_ERR_FORMAT, "bad-text.png: neither PNG nor JPEG: it begins 6e 6f 74"},
-               {"bad-gif.png", EK_ERR_FORMAT, "neither PNG nor JPEG: it begins 47 49 46"},
+               {"bad-text.png", EK_ERR_FORMAT, "bad-text.png: neither PNG, JPEG, PGM nor PPM: it begins 6e 6f 74"},
+               {"bad-gif.png", EK_ERR_FORMAT, "neither PNG, JPEG, PGM nor PPM: it begins 47 49 46"},
                {"bad-huge.png", EK_ERR_UNSUPPORTED, "bad-huge.png: 60000 x 60000 pixels; up to 65536 on a side and"},
                {"bad-wide.png", EK_ERR_UNSUPPORTED, "bad-wide.png: 1 x 70000 pixels"},
                {"bad-huge.jpg", EK_ERR_UNSUPPORTED, "bad-huge.jpg: 65000 x 65000 pixels"}};
@@ -282,7 +282,7 @@ static void counts_broken_files(void **state)
         ek_data_options o = {.height = 5 * resize, .width = 5 * resize, .colour = EK_COLOUR_GREY};
         assert_fails(open_tree(&d, "d", o), EK_ERR_FORMAT, " of 7 images cannot be read (mend them, remove them, or");
         assert_message(resize ? "3 of 7" : "2 of 7");
-        assert_message("the first: d/train/Zebra/c.png: neither PNG nor JPEG");
+        assert_message("the first: d/train/Zebra/c.png: neither PNG, JPEG, PGM nor PPM");
         o.skip_broken = true;
         assert_int_equal(open_tree(&d, "d", o), EK_OK);
         ek_dataset_get_info(d, &info);

@@ -141,6 +141,13 @@ static void test_shapes(void **state)
     expect_layers(net, rows, 7);
     ek_dims out = ek_net_output(net);
     assert_true(out.flat && out.c == 2 && out.h == 1 && out.w == 1);
+    int channels, height, width;
+    assert_int_equal(ek_net_input(net, &channels, &height, &width), EK_OK);
+    assert_true(channels == 3 && height == 11 && width == 7);
+    assert_int_equal(ek_net_input(net, NULL, NULL, NULL), EK_OK);
+    ek_net_conv2d(net, 0, NULL); /* marks it */
+    assert_int_equal(ek_net_input(net, &channels, &height, &width), EK_ERR_ARGUMENT);
+    assert_true(channels == 0 && height == 0 && width == 0);
     ek_net_free(net);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Decoding image files, PNG and JPEG: every byte is hostile until checked. The first bytes tell which, not the name. */
+ * Decoding image files, PNG, JPEG, PGM and PPM: every byte is hostile until checked. The first bytes tell which, not
+ * the name. */
 #ifndef EK_DATA_IMAGE_H
 #define EK_DATA_IMAGE_H
 
@@ -10,8 +11,9 @@ enum { EK_IMAGE_EXTENT = 65536, EK_IMAGE_PIXELS = 1 << 26, EK_IMAGE_FILE = 1 << 
 
 typedef struct ek_image {
     int height, width;
-    int channels;    /* 1: grey, 3: red, green, blue */
-    uint8_t *pixels; /* [height,width,channels]; NULL after ek_image_probe */
+    int channels;     /* 1: grey, 3: red, green, blue */
+    uint8_t *pixels;  /* [height,width,channels]; NULL after ek_image_probe */
+    bool transparent; /* after ek_image_decode_over: some pixel was not opaque */
 } ek_image;
 
 /* Decodes the bytes of a file called `name`. Palettes become colours, alpha is dropped, 16 bits become 8 (rounded),
@@ -19,6 +21,12 @@ typedef struct ek_image {
  * such as a file that is cut short, is an error here. EK_ERR_FORMAT, EK_ERR_UNSUPPORTED (more than the limits, a build
  * without the library), EK_ERR_MEMORY; the message begins with name, and image->pixels is NULL then. */
 ek_status ek_image_decode(ek_image *image, const uint8_t *data, size_t size, const char *name);
+
+/* The same, but pixels that are not opaque (of PNG) lie on `background`, red, green and blue: (alpha*pixel + (255 -
+ * alpha)*background)/255, rounded. On a background that is not grey, grey images with transparency become RGB. NULL:
+ * alpha is dropped, too, and image->transparent alone tells of it. */
+ek_status ek_image_decode_over(ek_image *image, const uint8_t *data, size_t size, const char *name,
+                               const uint8_t *background);
 
 /* Shape alone, from the file's header. */
 ek_status ek_image_probe(ek_image *image, const uint8_t *data, size_t size, const char *name);
@@ -32,8 +40,11 @@ ek_status ek_image_convert(ek_image *image, int channels);
 /* Whether extents are within the limits; EK_ERR_UNSUPPORTED. */
 ek_status ek_image_check(int64_t height, int64_t width, const char *name);
 
-/* The two formats. whole false: shape alone. */
-ek_status ek_image_png(ek_image *image, const uint8_t *data, size_t size, const char *name, bool whole);
+/* The formats. whole false: shape alone. alpha, where it is not NULL, tells whether the file has transparency; then the
+ * pixels have a channel more, and it is the last. */
+ek_status ek_image_png(ek_image *image, const uint8_t *data, size_t size, const char *name, bool whole, bool *alpha);
 ek_status ek_image_jpeg(ek_image *image, const uint8_t *data, size_t size, const char *name, bool whole);
+ek_status ek_image_pnm(ek_image *image, const uint8_t *data, size_t size, const char *name,
+                       bool whole); /* size >= 2 */
 
 #endif

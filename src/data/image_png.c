@@ -19,6 +19,7 @@ typedef struct decoder {
     const char *name;
     ek_image *image;
     bool whole;
+    bool *alpha;      /* NULL: transparency is dropped */
     ek_status status; /* of the callback that failed; its message is set */
     jmp_buf failed;
 } decoder;
@@ -83,14 +84,19 @@ static void read_header(decoder *d)
     if (colour == PNG_COLOR_TYPE_GRAY)
         png_set_expand_gray_1_2_4_to_8(d->reader);
     png_set_scale_16(d->reader);
-    png_set_strip_alpha(d->reader);
+    if (!d->alpha)
+        png_set_strip_alpha(d->reader);
+    else if (png_get_valid(d->reader, d->info, PNG_INFO_tRNS))
+        png_set_tRNS_to_alpha(d->reader);
+    if (d->alpha)
+        *d->alpha = colour & PNG_COLOR_MASK_ALPHA || png_get_valid(d->reader, d->info, PNG_INFO_tRNS);
 }
 
 static void read_pixels(decoder *d)
 {
     ek_image *image = d->image;
     const int passes = png_set_interlace_handling(d->reader);
-    const size_t row = (size_t)image->width * (size_t)image->channels;
+    const size_t row = (size_t)image->width * ((size_t)image->channels + (d->alpha && *d->alpha));
     png_read_update_info(d->reader, d->info);
     if (png_get_rowbytes(d->reader, d->info) != row)
         png_error(d->reader, "rows of another length than expected");
@@ -121,9 +127,9 @@ static ek_status decode(decoder *d)
     return EK_OK;
 }
 
-ek_status ek_image_png(ek_image *image, const uint8_t *data, size_t size, const char *name, bool whole)
+ek_status ek_image_png(ek_image *image, const uint8_t *data, size_t size, const char *name, bool whole, bool *alpha)
 {
-    decoder d = {.data = data, .size = size, .name = name, .image = image, .whole = whole};
+    decoder d = {.data = data, .size = size, .name = name, .image = image, .whole = whole, .alpha = alpha};
     const ek_status status = decode(&d);
     if (d.reader)
         png_destroy_read_struct(&d.reader, &d.info, NULL);
@@ -134,9 +140,9 @@ ek_status ek_image_png(ek_image *image, const uint8_t *data, size_t size, const 
 
 #else
 
-ek_status ek_image_png(ek_image *image, const uint8_t *data, size_t size, const char *name, bool whole)
+ek_status ek_image_png(ek_image *image, const uint8_t *data, size_t size, const char *name, bool whole, bool *alpha)
 {
-    (void)image, (void)data, (void)size, (void)whole;
+    (void)image, (void)data, (void)size, (void)whole, (void)alpha;
     return ek_fail(EK_ERR_UNSUPPORTED, "%s: a PNG file, and this build is without libpng", name);
 }
 

@@ -62,8 +62,12 @@ static bool is_folder(const char *folder, const char *name)
 
 static bool is_image(const char *name)
 {
+    static const char *const endings[] = {".png", ".jpg", ".jpeg", ".pgm", ".ppm", ".pnm"};
     const char *end = strrchr(name, '.');
-    return end && (!strcasecmp(end, ".png") || !strcasecmp(end, ".jpg") || !strcasecmp(end, ".jpeg"));
+    for (size_t i = 0; end && i < sizeof endings / sizeof *endings; i++)
+        if (!strcasecmp(end, endings[i]))
+            return true;
+    return false;
 }
 
 /* The folders in `folder`, or its image files. `one`: the first is enough. */

@@ -68,6 +68,18 @@ const char *ek_dims_text(ek_dims dims, char buffer[40])
     return buffer;
 }
 
+ek_status ek_net_input(const ek_net *net, int *channels, int *height, int *width)
+{
+    const ek_status status = ek_net_check(net);
+    if (channels)
+        *channels = status ? 0 : net->input.c;
+    if (height)
+        *height = status ? 0 : net->input.h;
+    if (width)
+        *width = status ? 0 : net->input.w;
+    return status;
+}
+
 /* ---- Layers ------------------------------------------------------------------------------------------------- */
 
 int ek_net_layer_count(const ek_net *net)

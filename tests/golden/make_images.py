@@ -88,6 +88,28 @@ def bad():
     (OUT / "bad-gif.png").write_bytes(gif.getvalue())
 
 
+def netpbm():
+    """PGM and PPM by hand: what is right and what is not is in tests/test_data_image_read.c."""
+    files = {
+        "text.pgm": b"P2\n# a comment\n3 2\n9\n0 1 2\n7 8 9\n",
+        "text.ppm": b"P3 2 1 65535\n0 1 65535 256 255 40000\n",
+        "bytes.pgm": b"P5 3 2 255\n" + bytes(range(6)),
+        "words.pgm": b"P5 2 1 65535\n\0\1\377\377",
+        "bytes.ppm": b"P6\n4 3 # wide, high\n255\n" + smooth(3, 4, 3).tobytes(),
+        "levels.ppm": b"P6 1 1 3 \0\1\3",
+        "bad-short.pgm": b"P5 3 2 255\n12345",
+        "bad-number.pgm": b"P2 2 1 9 1 x",
+        "bad-level.pgm": b"P5 2 1 9 \1\n",
+        "bad-wrap.pgm": b"P5 4294967297 1 255 1",
+        "bad-huge.ppm": b"P6 8192 8192 65535 ",
+        "bad-bits.pbm": b"P4 8 1 x",
+        "bad-two.pgm": b"P5 1 1 9 \1P5 1 1 9 \1",
+        "bad-comment.ppm": b"P6 # no end",
+    }
+    for name, data in files.items():
+        (OUT / name).write_bytes(data)
+
+
 def resized():
     rng = np.random.default_rng(3)
     cases = [(28, 28, 96, 96), (28, 28, 14, 14), (37, 53, 32, 32), (5, 200, 7, 9), (1, 1, 4, 3), (64, 48, 1, 1),
@@ -102,5 +124,6 @@ def resized():
 OUT.mkdir(exist_ok=True)
 good()
 bad()
+netpbm()
 resized()
 write(HERE / "images.safetensors", tensors)
