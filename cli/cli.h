@@ -35,6 +35,7 @@ int cli_doctor(const cli_command *self, int argc, char **argv);
 int cli_export(const cli_command *self, int argc, char **argv);
 int cli_plot(const cli_command *self, int argc, char **argv);
 int cli_report(const cli_command *self, int argc, char **argv);
+int cli_predict(const cli_command *self, int argc, char **argv);
 int cli_sweep_command(const cli_command *self, int argc, char **argv);
 
 /* Runs the one of `commands` (ends with a NULL name) that argv[0] names; `self` is the command they belong to. */
@@ -45,10 +46,9 @@ void cli_print_commands(const cli_command *commands);
 
 /* ---- Options (options.c) -------------------------------------------------------------------------------------- */
 
-/* Operands that may be given more than once, in their order. */
-enum { CLI_WORDS_MAX = 64 };
+/* Operands that may be given more than once, in their order: words of argv, gathered at its front. */
 typedef struct cli_words {
-    const char *word[CLI_WORDS_MAX];
+    const char **word;
     int count;
 } cli_words;
 
@@ -63,7 +63,7 @@ typedef struct cli_option {
     const char *implied; /* the value of an option that is given without one: "--name" or "--name=value" */
     bool *flag;          /* takes no value */
     const char **text;   /* not empty; points into argv */
-    cli_words *words;    /* likewise; takes all operands from here on */
+    cli_words *words;    /* of operands: not empty; takes all from here on */
     int *integer;        /* low to high */
     int64_t *count;      /* low to high */
     uint64_t *seed;      /* any */

@@ -19,17 +19,16 @@ int cli_evaluation_check(const cli_command *self, const cli_evaluation *e)
 }
 
 /* Another data set than the model's is no error, but the numbers then mean something else. */
-static void compare_names(const cli_command *self, const cli_evaluation *e)
+void cli_compare_data(const cli_command *self, const ek_net *net, const char *model, const ek_dataset_info *info)
 {
-    const char *trained_on = ek_net_note(e->net, "data.name");
-    const char *digest = ek_net_note(e->net, "data.digest");
-    if (!*e->info.name)
+    const char *trained_on = ek_net_note(net, "data.name");
+    const char *digest = ek_net_note(net, "data.digest");
+    if (!*info->name)
         return;
-    if (trained_on && *trained_on && strcmp(trained_on, e->info.name) != 0)
-        cli_warn(self, "%s was trained on %s, and is evaluated on %s", e->model, trained_on, e->info.name);
+    if (trained_on && *trained_on && strcmp(trained_on, info->name) != 0)
+        cli_warn(self, "%s was trained on %s, and is evaluated on %s", model, trained_on, info->name);
     else if (!(trained_on && *trained_on) && digest && *digest) /* a set that has no name */
-        cli_warn(self, "%s was trained on images of its own, and is evaluated on %s (--data)", e->model,
-                 e->info.name);
+        cli_warn(self, "%s was trained on images of its own, and is evaluated on %s (--data)", model, info->name);
 }
 
 static int open_data(const cli_command *self, cli_evaluation *e)
@@ -53,7 +52,7 @@ int cli_evaluation_open(const cli_command *self, cli_evaluation *e)
         return CLI_FAILED;
     status = e->dataset ? CLI_GO : open_data(self, e);
     if (status == CLI_GO)
-        compare_names(self, e);
+        cli_compare_data(self, e->net, e->model, &e->info);
     return status;
 }
 

@@ -42,6 +42,9 @@ int cli_evaluation_check(const cli_command *self, const cli_evaluation *e);
 /* Opens model and data; a warning tells when the model was trained on others. CLI_GO, or CLI_FAILED after a message. */
 int cli_evaluation_open(const cli_command *self, cli_evaluation *e);
 
+/* The warning alone: `model` is the file that the net is from. */
+void cli_compare_data(const cli_command *self, const ek_net *net, const char *model, const ek_dataset_info *info);
+
 /* Evaluates e->net on e->dataset, which `info` describes: metrics, confusion and, where asked for, logits. NULL, or why
  * it cannot be had. */
 const char *cli_evaluation_run(cli_evaluation *e, bool logits);

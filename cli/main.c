@@ -24,6 +24,16 @@ static const cli_command commands[] = {
              "for which.\n",
      .example = "  evenkeel eval model.safetensors\n",
      .run = cli_eval},
+    {.name = "predict",
+     .summary = "what a model takes images for, with probabilities",
+     .text =
+         "Predicts PNG, JPEG, PGM and PPM files, or items of a data set, a line each: the image, then the likeliest\n"
+         "classes with their probabilities. Images are made to fit the net as in training: grey or RGB, resized.\n"
+         "IMAGE - reads paths from standard input, one a line, and answers as they come. docs/predict.md tells more.\n",
+     .example = "  evenkeel predict model.safetensors boot.png shirt.jpg --top 3\n"
+                "  find photos -name '*.png' | evenkeel predict model.safetensors - --json\n"
+                "  evenkeel predict model.safetensors --data fashion-mnist --items 0-9\n",
+     .run = cli_predict},
     {.name = "calibrate",
      .summary = "exact statistics in place of a model's moving ones",
      .text =

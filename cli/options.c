@@ -150,12 +150,6 @@ static int take_value(const cli_command *self, const cli_option *option, const c
         if (!*word)
             return cli_usage(self, "%s: the value is empty", option->name);
         *option->text = word;
-    } else if (option->words) {
-        if (!*word)
-            return cli_usage(self, "%s: an empty word", option->name);
-        if (option->words->count == CLI_WORDS_MAX)
-            return cli_usage(self, "%s: more than %d", option->name, CLI_WORDS_MAX);
-        option->words->word[option->words->count++] = word;
     } else if (option->seed) {
         if (!read_seed(word, option->seed))
             return cli_usage(self, "%s: '%s' is not a whole number from 0 to %ju", option->name, word,
@@ -222,13 +216,23 @@ static int parse_option(parser *p, const char *word)
     return take_value(p->self, option, equals ? equals + 1 : p->argv[p->at++]);
 }
 
-static int parse_operand(parser *p, const char *word)
+/* There are no more words than have been read of argv, so those it is written over are done with. */
+static int add_word(parser *p, const cli_option *option, char *word)
+{
+    if (!*word)
+        return cli_usage(p->self, "%s: an empty word", option->name);
+    option->words->word = (const char **)p->argv;
+    p->argv[option->words->count++] = word;
+    return CLI_GO;
+}
+
+static int parse_operand(parser *p, char *word)
 {
     for (const cli_option *option = p->options; option->name; option++) {
         bool *given = &p->given[option - p->options];
         if (is_operand(option) && (!*given || option->words)) {
             *given = true;
-            return take_value(p->self, option, word);
+            return option->words ? add_word(p, option, word) : take_value(p->self, option, word);
         }
     }
     return cli_usage(p->self, "'%s' is one word too many", word);
@@ -239,7 +243,7 @@ int cli_parse(const cli_command *self, const cli_option *options, int argc, char
     parser p = {.self = self, .options = options, .argc = argc, .argv = argv};
     bool only_operands = false;
     while (p.at < argc) {
-        const char *word = argv[p.at++];
+        char *word = argv[p.at++];
         int status = CLI_GO;
         if (!only_operands && (!strcmp(word, "--help") || !strcmp(word, "-h"))) {
             print_help(self, options);

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+#include "answers.h"
+
+#include "json.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Images of a batch, at most, and bytes that their floats may take: none of it changes an answer. */
+enum { BATCH_MOST = 256, BATCH_BYTES = 64 << 20 };
+
+/* ---- Shapes and memory ---------------------------------------------------------------------------------------- */
+
+/* A batch norm without moving statistics normalises over the batch: then an image's answer must be its own. */
+static bool needs_batches_of_one(const ek_net *net)
+{
+    ek_layer_info layer;
+    for (int i = 0; i < ek_net_layer_count(net); i++)
+        if (!ek_net_layer(net, i, &layer) && strstr(layer.text, "tracking=no"))
+            return true;
+    return false;
+}
+
+int cli_answers_begin(cli_answers *a)
+{
+    ek_layer_info last;
+    if (ek_net_input(a->net, &a->channels, &a->height, &a->width) || cli_net_output(a->net, &last))
+        return cli_fail(a->self, "%s", ek_error());
+    if (last.h)
+        return cli_fail(a->self, "the net's output is %dx%dx%d, which are no classes", last.c, last.h, last.w);
+    a->classes = last.c;
+    a->top = a->top < last.c ? a->top : last.c;
+    a->values = (size_t)a->channels * (size_t)a->height * (size_t)a->width;
+    const size_t fit = BATCH_BYTES / (a->values * sizeof *a->x);
+    a->most = needs_batches_of_one(a->net) || !fit ? 1 : fit < BATCH_MOST ? (int)fit : BATCH_MOST;
+    a->pixels = calloc(a->values, 1);
+    a->x = calloc((size_t)a->most * a->values, sizeof *a->x);
+    a->logits = calloc((size_t)a->most * (size_t)a->classes, sizeof *a->logits);
+    a->order = calloc((size_t)a->classes, sizeof *a->order);
+    a->probability = calloc((size_t)a->classes, sizeof *a->probability);
+    a->answer = calloc((size_t)a->most, sizeof *a->answer);
+    if (!a->pixels || !a->x || !a->logits || !a->order || !a->probability || !a->answer)
+        return cli_fail(a->self, "out of memory");
+    return CLI_GO;
+}
+
+static void clear(cli_answers *a)
+{
+    for (int i = 0; i < a->count; i++) {
+        free(a->answer[i].image);
+        free(a->answer[i].message);
+    }
+    a->count = a->ready = 0;
+}
+
+void cli_answers_free(cli_answers *a)
+{
+    clear(a);
+    free(a->pixels);
+    free(a->x);
+    free(a->logits);
+    free(a->order);
+    free(a->probability);
+    free(a->answer);
+}
+
+/* ---- One more ------------------------------------------------------------------------------------------------- */
+
+/* The message without "PATH: ", since the line begins with the path. */
+static void fault(cli_answer *answer, ek_status status, const char *message)
+{
+    const size_t length = answer->image ? strlen(answer->image) : 0;
+    if (length && !strncmp(message, answer->image, length) && !strncmp(message + length, ": ", 2))
+        message += length + 2;
+    answer->status = status;
+    answer->message = strdup(message);
+}
+
+/* Puts the pixels into the batch, divided by 255 as a data set's are. */
+static void take(cli_answers *a)
+{
+    float *x = a->x + (size_t)a->ready++ * a->values;
+    for (size_t i = 0; i < a->values; i++)
+        x[i] = (float)a->pixels[i] / 255.0f;
+}
+
+static int done_with(cli_answers *a)
+{
+    return ++a->count == a->most ? cli_answers_flush(a) : CLI_GO;
+}
+
+/* Twice as high or wide as the net's input, or half, or a quarter out of proportion. */
+static bool differs_much(const cli_answers *a, const ek_image_info *info)
+{
+    const double high = (double)info->height / a->height, wide = (double)info->width / a->width;
+    const double proportion = high > wide ? high / wide : wide / high;
+    return high >= 2 || wide >= 2 || high <= 0.5 || wide <= 0.5 || proportion >= 1.25;
+}
+
+/* The first of a kind is told, the others are counted. */
+static void hint(cli_answers *a, const char *path, const ek_image_info *info)
+{
+    if (!a->any_size && differs_much(a, info) && a->resized++ == 0)
+        cli_warn(a->self,
+                 "%s: %d x %d pixels become %d x %d; crop and scale such images the way the training images were",
+                 path, info->height, info->width, a->height, a->width);
+    if (info->transparent && !a->images.background && a->transparent++ == 0)
+        cli_warn(a->self,
+                 "%s: transparent pixels count with the colour below them; --background white lays images on white",
+                 path);
+}
+
+int cli_answers_file(cli_answers *a, const char *path)
+{
+    cli_answer *answer = &a->answer[a->count];
+    *answer = (cli_answer){.image = strdup(path)};
+    if (!answer->image)
+        return cli_fail(a->self, "out of memory");
+    a->images.info = &answer->info;
+    const ek_status status = ek_image_read(path, a->channels, a->height, a->width, &a->images, a->pixels);
+    if (status) {
+        fault(answer, status, ek_error());
+    } else {
+        hint(a, path, &answer->info);
+        take(a);
+    }
+    return done_with(a);
+}
+
+int cli_answers_item(cli_answers *a, int64_t i)
+{
+    cli_answer *answer = &a->answer[a->count];
+    *answer = (cli_answer){.item = i};
+    const ek_status status = ek_dataset_read(a->dataset, i, a->pixels);
+    if (status)
+        fault(answer, status, ek_error());
+    else
+        take(a);
+    return done_with(a);
+}
+
+int cli_answers_fault(cli_answers *a, const char *path, const char *message)
+{
+    cli_answer *answer = &a->answer[a->count];
+    *answer = (cli_answer){.image = strdup(path)};
+    if (!answer->image)
+        return cli_fail(a->self, "out of memory");
+    fault(answer, EK_ERR_ARGUMENT, message);
+    return done_with(a);
+}
+
+/* ---- Probabilities -------------------------------------------------------------------------------------------- */
+
+/* The softmax of K logits, and the `top` greatest in order, the first of equal ones first. False where one is not
+ * finite. */
+static bool order_classes(cli_answers *a, const float *logits)
+{
+    double greatest = -INFINITY, sum = 0;
+    for (int k = 0; k < a->classes; k++) {
+        if (!isfinite(logits[k]))
+            return false;
+        greatest = logits[k] > greatest ? logits[k] : greatest;
+        a->order[k] = k;
+    }
+    for (int k = 0; k < a->classes; k++)
+        sum += a->probability[k] = exp(logits[k] - greatest);
+    for (int k = 0; k < a->classes; k++)
+        a->probability[k] /= sum;
+    for (int rank = 0; rank < a->top; rank++) {
+        int best = rank;
+        for (int k = rank + 1; k < a->classes; k++)
+            if (logits[a->order[k]] > logits[a->order[best]])
+                best = k;
+        const int found = a->order[best];
+        memmove(a->order + rank + 1, a->order + rank, (size_t)(best - rank) * sizeof *a->order);
+        a->order[rank] = found;
+    }
+    return true;
+}
+
+/* ---- Lines ---------------------------------------------------------------------------------------------------- */
+
+static const char *label_of(const cli_answers *a, int class, char number[16])
+{
+    if (class < a->labels)
+        return a->label[class];
+    snprintf(number, 16, "%d", class);
+    return number;
+}
+
+/* The data set's word for a class of its own. */
+static const char *truth_of(const cli_answers *a, int class)
+{
+    const char *text = ek_dataset_label_text(a->dataset, class);
+    return text ? text : "";
+}
+
+static void print_text(const cli_answers *a, const cli_answer *answer)
+{
+    char number[16];
+    if (answer->image)
+        cli_put_text(answer->image);
+    else
+        printf("%s %jd", a->split, (intmax_t)answer->item);
+    if (answer->status) {
+        printf("\terror: ");
+        cli_put_text(answer->message ? answer->message : "out of memory");
+        putchar('\n');
+        return;
+    }
+    for (int rank = 0; rank < a->top; rank++) {
+        putchar('\t');
+        cli_put_text(label_of(a, a->order[rank], number));
+        printf("\t%.4f", a->probability[a->order[rank]]);
+    }
+    if (!answer->image) {
+        const int truth = ek_dataset_label(a->dataset, answer->item);
+        printf(truth == a->order[0] ? "\tright" : "\twrong: ");
+        if (truth != a->order[0])
+            cli_put_text(truth_of(a, truth));
+    }
+    putchar('\n');
+}
+
+static void put_class(cli_json *json, const char *key, int class, const char *label)
+{
+    cli_json_open(json, key);
+    cli_json_whole(json, "class", class);
+    cli_json_text(json, "label", label);
+    if (key)
+        cli_json_close(json);
+}
+
+static void put_source(const cli_answers *a, const cli_answer *answer, cli_json *json)
+{
+    if (!answer->image) {
+        cli_json_text(json, "data", a->data);
+        cli_json_text(json, "split", a->split);
+        cli_json_whole(json, "item", answer->item);
+        return;
+    }
+    cli_json_text(json, "image", answer->image);
+    if (answer->status)
+        return;
+    cli_json_whole(json, "channels", answer->info.channels);
+    cli_json_whole(json, "height", answer->info.height);
+    cli_json_whole(json, "width", answer->info.width);
+}
+
+static void print_json(const cli_answers *a, const cli_answer *answer)
+{
+    char number[16];
+    cli_json json = {.to = stdout};
+    cli_json_open(&json, NULL);
+    put_source(a, answer, &json);
+    if (answer->status) {
+        cli_json_text(&json, "status", ek_status_name(answer->status));
+        cli_json_text(&json, "error", answer->message ? answer->message : "out of memory");
+    } else {
+        const int truth = answer->image ? 0 : ek_dataset_label(a->dataset, answer->item);
+        if (!answer->image) {
+            put_class(&json, "true", truth, truth_of(a, truth));
+            cli_json_truth(&json, "right", truth == a->order[0]);
+        }
+        cli_json_list(&json, "top");
+        for (int rank = 0; rank < a->top; rank++) {
+            put_class(&json, NULL, a->order[rank], label_of(a, a->order[rank], number));
+            cli_json_real(&json, "probability", a->probability[a->order[rank]]);
+            cli_json_close(&json);
+        }
+        cli_json_list_end(&json);
+    }
+    cli_json_close(&json);
+    putchar('\n');
+}
+
+int cli_answers_flush(cli_answers *a)
+{
+    const ek_status status = a->ready ? ek_predict(a->net, a->ready, a->x, a->threads, a->logits) : EK_OK;
+    const float *logits = a->logits;
+    for (int i = 0; i < a->count; i++) {
+        cli_answer *answer = &a->answer[i];
+        const bool read = !answer->status;
+        if (read && status)
+            fault(answer, status, ek_error());
+        else if (read && !order_classes(a, logits))
+            fault(answer, EK_ERR_NUMERIC, "the net's outputs for it are not finite");
+        logits += read ? a->classes : 0;
+        a->failed += answer->status != EK_OK;
+        a->lines++;
+        if (a->json)
+            print_json(a, answer);
+        else
+            print_text(a, answer);
+    }
+    clear(a);
+    return cli_flush() ? CLI_GO : cli_finish(a->self, CLI_DONE);
+}
+
+int cli_answers_end(cli_answers *a)
+{
+    if (a->resized > 1)
+        cli_warn(a->self, "%jd images in all were of another size", (intmax_t)a->resized);
+    if (a->transparent > 1)
+        cli_warn(a->self, "%jd images in all have transparent pixels", (intmax_t)a->transparent);
+    if (a->failed)
+        return cli_fail(a->self, "%jd of %jd images could not be predicted; their lines say why", (intmax_t)a->failed,
+                        (intmax_t)a->lines);
+    return CLI_DONE;
+}
