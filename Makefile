@@ -48,7 +48,7 @@ asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@EVENKEEL_TEST_QUICK=1 tests/run --build build/asan
 
 # Where threads meet. The rest starts none, or runs the same trainings again, slowly.
-THREADED = test_base test_help test_train test_skip test_exact_fit test_optimizer test_input test_data_stream test_golden_ \
+THREADED = test_base test_help test_predictor test_train test_skip test_exact_fit test_optimizer test_input test_data_stream test_golden_ \
            kernels/bits kernels/test_plain_norm cli/train cli/images
 
 tsan: ## the tests that start threads under ThreadSanitizer

@@ -865,6 +865,46 @@ EK_API ek_status ek_evaluate(ek_net *net, const ek_dataset *dataset, const ek_ev
  * they make its statistics infinite or NaN. */
 EK_API ek_status ek_predict(ek_net *net, int64_t n, const float *x, int threads, float *logits);
 
+/* Prediction again and again, of one image or of many, in a program that serves: the net as it stands at the call of
+ * ek_predictor_new, prepared once: batch norms folded into the weights before them, weights rearranged, all memory
+ * taken. It is an object of its own, which outlives the net; what is done to the net afterwards does not reach it.
+ *
+ * Any number of threads may use one predictor at once, without a lock: each call takes one of its workspaces. While
+ * `threads` calls run, further ones wait for the first of them to end. A call computes on the thread that made it,
+ * allocates nothing, and opens no file.
+ *
+ * An image alone is computed with sixteen output channels (or what the processor's registers hold) side by side, images
+ * in numbers with sixteen images side by side; calls with many images do both, whichever is faster for what is left.
+ * Outputs are those of ek_predict to the last bit, but for the sign of zeros, whatever the number of images. */
+typedef struct ek_predictor ek_predictor;
+
+typedef struct ek_predictor_options {
+    int threads; /* calls that may run at the same time, each with a workspace; default ek_cpu_count() */
+} ek_predictor_options;
+
+/* EK_ERR_NUMERIC names a layer whose parameters are not finite; EK_ERR_UNSUPPORTED a batch norm without tracked
+ * statistics, whose outputs depend on which images are together, or a net too large for it (ek_predict takes both).
+ * *predictor is NULL after a failure. */
+EK_API ek_status ek_predictor_new(ek_predictor **predictor, ek_net *net, const ek_predictor_options *options);
+EK_API void ek_predictor_free(ek_predictor *predictor);
+
+/* What it takes and gives: the shape of a sample, the numbers of one output (K, or C*H*W where the net ends in images),
+ * and the bytes it takes in memory, all workspaces counted. Each pointer may be NULL. */
+EK_API void ek_predictor_shape(const ek_predictor *predictor, int *channels, int *height, int *width,
+                               int64_t *outputs, int64_t *bytes);
+
+/* Outputs of n images, x [n,C,H,W] as for ek_predict: logits [n, outputs], and probabilities, their softmax, likewise.
+ * Either of the two may be NULL. The first of the largest is the class an image is taken for. What is not finite in x
+ * shows in the outputs. EK_ERR_ARGUMENT when n is below 1, x is NULL or both outputs are; EK_ERR_SHAPE for
+ * probabilities of a net that ends in images. */
+EK_API ek_status ek_predictor_run(const ek_predictor *predictor, int64_t n, const float *x, float *logits,
+                                  float *probabilities);
+
+/* The same of pixels as bytes [n,C,H,W], as data sets hold them: divided by 255 and normalised as the net's training
+ * data were. */
+EK_API ek_status ek_predictor_run_bytes(const ek_predictor *predictor, int64_t n, const uint8_t *pixels,
+                                        float *logits, float *probabilities);
+
 /* What ek_calibrate did. */
 typedef struct ek_calibrate_report {
     int64_t samples, total; /* measured, of so many in the data set */

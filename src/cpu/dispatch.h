@@ -6,12 +6,14 @@
 #include "base/status.h"
 #include "cpu/kernel/blocked.h"
 #include "cpu/kernel/plain.h"
+#include "cpu/kernel/single.h"
 
 /* One instruction set's kernels. */
 typedef struct ek_kernels {
     const char *name;           /* "avx2" */
     ek_blocked_kernels blocked; /* on the blocked layout of nets */
     ek_plain_kernels plain;     /* on plain row-major arrays */
+    ek_single_kernels single;   /* on the values of one sample */
 } ek_kernels;
 
 /* The kernels in use, chosen on the first call (see ek_cpu). NULL with EK_ERR_UNSUPPORTED's message when

@@ -414,3 +414,17 @@ ek_status ek_backend_run(ek_backend *b, ek_program *program, const ek_batch *bat
                        (long long)batch->samples, (long long)program->max_samples);
     return run_steps(b, program, batch, preparation(program), program->count);
 }
+
+void ek_backend_run_block(const ek_program *program, int slot, const ek_batch *batch)
+{
+    /* Steps of a block read of the program what is not the slot's; none of them writes it. */
+    ek_backend b = {.kernels = ek_kernels_get(), .threads = 1, .program = (ek_program *)program, .batch = batch};
+    for (int i = preparation(program); i < program->count; i++) {
+        ek_step s = program->steps[i];
+        if (s.kind == EK_STEP_LOAD || s.kind == EK_STEP_GATHER)
+            s.kind = batch->images ? EK_STEP_GATHER : EK_STEP_LOAD;
+        const int pieces = ek_step_pieces(&s);
+        for (int piece = 0; piece < pieces; piece++)
+            ek_run_piece(&b, &s, 0, piece, slot, slot);
+    }
+}

@@ -34,4 +34,34 @@ void ek_backend_search(ek_backend *backend, ek_program *program, const ek_batch 
 /* The part that does not depend on the batch (packing weights), for prediction; training programs do it each run. */
 ek_status ek_backend_prepare(ek_backend *backend, ek_program *program);
 
+/* ---- Prediction without a pool of threads ------------------------------------------------------------------- */
+
+/* Both take the program of a prediction that no batch norm without tracked statistics is in, folded, and run on the
+ * calling thread alone; as many threads as there are slots may run at once, each with a slot of its own. Nothing is
+ * allocated. */
+
+/* At most EK_LANES samples of a program that was planned for so many threads as there are slots, and has been prepared:
+ * sixteen in the lanes, values or images (whichever input it was planned for) to logits. */
+void ek_backend_run_block(const ek_program *program, int slot, const ek_batch *batch);
+
+/* The program for one sample, channels in the lanes: its own copy of all it needs, weights packed. input: the sample's
+ * channels, rows and columns. Results have the bits of ek_backend_run, but for the sign of zeros. EK_ERR_NUMERIC names
+ * a layer whose parameters are not finite, EK_ERR_UNSUPPORTED a program that it cannot be had of. */
+typedef struct ek_single ek_single;
+ek_status ek_single_new(ek_single **single, const ek_program *program, const int input[3], int slots);
+void ek_single_free(ek_single *single);
+size_t ek_single_memory(const ek_single *single); /* bytes */
+
+/* One of the two is not NULL: floats, or bytes that become byte/255; [C,H,W]. */
+typedef struct ek_sample {
+    const float *values;
+    const uint8_t *image;
+    const ek_normal *normal; /* NULL leaves the values alone */
+} ek_sample;
+
+void ek_single_run(const ek_single *single, int slot, const ek_sample *sample, float *logits);
+
+/* p[i] = exp(z[i])/sum of exp(z) of k numbers, the same bits everywhere. p may be z. */
+void ek_single_softmax(const ek_single *single, int k, const float *z, float *p);
+
 #endif

@@ -19,6 +19,9 @@ void EK_KERNEL(fill_dropout)(ek_blocked_kernels *table);
 void EK_KERNEL(fill_optimizer)(ek_blocked_kernels *table);
 void EK_KERNEL(fill_plain_sums)(ek_plain_kernels *table);
 void EK_KERNEL(fill_plain_maps)(ek_plain_kernels *table);
+void EK_KERNEL(fill_single_conv)(ek_single_kernels *table);
+void EK_KERNEL(fill_single_winograd)(ek_single_kernels *table);
+void EK_KERNEL(fill_single_layer)(ek_single_kernels *table);
 void EK_KERNEL(fill_kernels)(ek_kernels *table);
 
 void EK_KERNEL(fill_kernels)(ek_kernels *table)
@@ -37,4 +40,7 @@ void EK_KERNEL(fill_kernels)(ek_kernels *table)
     EK_KERNEL(fill_optimizer)(&table->blocked);
     EK_KERNEL(fill_plain_sums)(&table->plain);
     EK_KERNEL(fill_plain_maps)(&table->plain);
+    EK_KERNEL(fill_single_conv)(&table->single);
+    EK_KERNEL(fill_single_winograd)(&table->single);
+    EK_KERNEL(fill_single_layer)(&table->single);
 }

@@ -44,16 +44,6 @@ static matrix_function *const matrices[EK_MATRIX_ROWS + 1][EK_MATRIX_COLUMNS + 1
 
 /* ---- Weights ------------------------------------------------------------------------------------------------ */
 
-/* G of three values. */
-EK_INLINE void transform_weights(const float *w, ptrdiff_t stride, float *u)
-{
-    const float even = 0.5f * (w[0] + w[2 * stride]), odd = 0.5f * w[stride];
-    u[0] = w[0];
-    u[1] = even + odd;
-    u[2] = even - odd;
-    u[3] = w[2 * stride];
-}
-
 /* To packed[point][tile of rows][column][row]: the matrices u of `rows` x `columns` channels. The kernel of row k and
  * column c is at weight + k*row + c*column, read from its end if mirrored. */
 static void pack(int rows, int columns, size_t point, const float *weight, size_t row, size_t column, bool mirrored,
@@ -66,15 +56,7 @@ static void pack(int rows, int columns, size_t point, const float *weight, size_
         for (int k = 0; k < count; k++)
             for (int c = 0; c < columns; c++) {
                 const float *w = weight + (size_t)(k0 + k) * row + (size_t)c * column + (mirrored ? 8 : 0);
-                float half[3][4], u[4];
-                for (int r = 0; r < 3; r++)
-                    transform_weights(w + r * 3 * step, step, half[r]);
-                float *out = packed + (size_t)k0 * (size_t)columns + (size_t)(c * count + k);
-                for (int j = 0; j < 4; j++) {
-                    transform_weights(&half[0][j], 4, u);
-                    for (int i = 0; i < 4; i++)
-                        out[(size_t)(4 * i + j) * point] = u[i];
-                }
+                ek_winograd_weight(w, step, packed + (size_t)k0 * (size_t)columns + (size_t)(c * count + k), point);
             }
     }
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the two files of Winograd's kernels share. F(2x2,3x3) of Lavin and Gray (2015, arXiv:1509.09308): an output tile
+ * What the files of Winograd's kernels share. F(2x2,3x3) of Lavin and Gray (2015, arXiv:1509.09308): an output tile
  * of 2x2 comes from an input tile of 4x4 by 16 products in place of 36,
  *     y = A' [ (G w G') * (B' x B) ] A            * elementwise, summed over channels
  *          | 1  0 -1  0 |          | 1    0    0  |          | 1  0 |
@@ -89,6 +89,29 @@ EK_INLINE void ek_matrix(const bool broadcast, const int R, const int N, int cou
     END(0) END(1) END(2) END(3) END(4) END(5) END(6) END(7)
 #undef END
     /* clang-format on */
+}
+
+/* G of three values. */
+EK_INLINE void ek_winograd_half(const float *w, ptrdiff_t stride, float *u)
+{
+    const float even = 0.5f * (w[0] + w[2 * stride]), odd = 0.5f * w[stride];
+    u[0] = w[0];
+    u[1] = even + odd;
+    u[2] = even - odd;
+    u[3] = w[2 * stride];
+}
+
+/* GwG' of one kernel, whose nine values are `step` apart: its 16 points, `point` floats apart. */
+EK_INLINE void ek_winograd_weight(const float *w, ptrdiff_t step, float *points, size_t point)
+{
+    float half[3][4], u[4];
+    for (int r = 0; r < 3; r++)
+        ek_winograd_half(w + r * 3 * step, step, half[r]);
+    for (int j = 0; j < 4; j++) {
+        ek_winograd_half(&half[0][j], 4, u);
+        for (int i = 0; i < 4; i++)
+            points[(size_t)(4 * i + j) * point] = u[i];
+    }
 }
 
 /* A tile of the input, 4x4: where its rows begin in a channel's plane (in floats, possibly outside), and which of its
