@@ -22,14 +22,13 @@ typedef struct cli_command {
     const char *text;    /* what it does, for its own --help; lines end with newlines */
     const char *example; /* command lines, likewise */
     int (*run)(const struct cli_command *self, int argc, char **argv); /* argv[0]: the first word after the name */
+    const struct cli_command *commands; /* of its own: "data show" of "data"; ends with a NULL name */
 } cli_command;
 
 int cli_train(const cli_command *self, int argc, char **argv);
 int cli_calibrate(const cli_command *self, int argc, char **argv);
 int cli_eval(const cli_command *self, int argc, char **argv);
 int cli_inspect(const cli_command *self, int argc, char **argv);
-int cli_net(const cli_command *self, int argc, char **argv);
-int cli_data(const cli_command *self, int argc, char **argv);
 int cli_bench(const cli_command *self, int argc, char **argv);
 int cli_doctor(const cli_command *self, int argc, char **argv);
 int cli_export(const cli_command *self, int argc, char **argv);
@@ -38,11 +37,10 @@ int cli_report(const cli_command *self, int argc, char **argv);
 int cli_predict(const cli_command *self, int argc, char **argv);
 int cli_sweep_command(const cli_command *self, int argc, char **argv);
 
-/* Runs the one of `commands` (ends with a NULL name) that argv[0] names; `self` is the command they belong to. */
-int cli_dispatch(const cli_command *self, const cli_command *commands, int argc, char **argv);
+extern const cli_command cli_net_commands[], cli_data_commands[], cli_export_targets[];
 
-/* Lists commands for a --help. */
-void cli_print_commands(const cli_command *commands);
+/* Runs a command whose first word is one of its own commands. */
+int cli_group(const cli_command *self, int argc, char **argv);
 
 /* ---- Options (options.c) -------------------------------------------------------------------------------------- */
 
@@ -61,13 +59,17 @@ typedef struct cli_option {
     char letter;       /* 'o' for -o, 0 for none */
     bool required;
     const char *implied; /* the value of an option that is given without one: "--name" or "--name=value" */
-    bool *flag;          /* takes no value */
-    const char **text;   /* not empty; points into argv */
-    cli_words *words;    /* of operands: not empty; takes all from here on */
-    int *integer;        /* low to high */
-    int64_t *count;      /* low to high */
-    uint64_t *seed;      /* any */
-    double *number;      /* low to high */
+    /* For a shell's completion alone, which learns the rest from `value` (complete.c): word i of those that the value
+     * may be, NULL past the last; and whether it may be several, with commas between. */
+    const char *(*choice)(int i);
+    bool list;
+    bool *flag;        /* takes no value */
+    const char **text; /* not empty; points into argv */
+    cli_words *words;  /* of operands: not empty; takes all from here on */
+    int *integer;      /* low to high */
+    int64_t *count;    /* low to high */
+    uint64_t *seed;    /* any */
+    double *number;    /* low to high */
     double low, high;
 } cli_option;
 
@@ -197,8 +199,8 @@ typedef struct cli_data_options {
     {"--coarse", .flag = &(o).coarse, .help = "cifar-100: its 20 coarse labels"},                                    \
     {"--skip-broken", .flag = &(o).skip_broken,                                                                      \
      .help = "leave out image files that cannot be decoded (they are an error)"},                                    \
-    {"--stream", .value = "WHEN", .text = &(o).stream,                                                               \
-     .help = "decode images of folders as they are needed: yes, no, or auto, beyond --memory (auto)"},               \
+    {"--stream", .value = "yes|no|auto", .text = &(o).stream,                                                        \
+     .help = "decode images of folders as they are needed; auto: beyond --memory (auto)"},                           \
     {"--memory", .value = "SIZE", .text = &(o).memory,                                                               \
      .help = "for a split's images, as 512MiB or 8GB (half of the machine's)"}
 /* clang-format on */

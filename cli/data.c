@@ -26,7 +26,8 @@ static int fetch(const cli_command *self, int argc, char **argv)
 {
     const char *name = CLI_DATA_DEFAULT, *dir = NULL, *mirror = NULL;
     const cli_option options[] = {
-        {"NAME", .text = &name, .help = "fashion-mnist, mnist, cifar-10 or cifar-100 (fashion-mnist)"},
+        {"NAME", .text = &name, .choice = ek_dataset_known_name,
+         .help = "fashion-mnist, mnist, cifar-10 or cifar-100 (fashion-mnist)"},
         {"--dir", .value = "DIR", .text = &dir, .help = "where to (~/.cache/evenkeel/NAME)"},
         {"--mirror", .value = "URL", .text = &mirror, .help = "fetch from here alone (the official addresses)"},
         {.name = NULL},
@@ -157,7 +158,7 @@ static int show(const cli_command *self, int argc, char **argv)
 
 /* ---- The three ------------------------------------------------------------------------------------------------ */
 
-static const cli_command commands[] = {
+const cli_command cli_data_commands[] = {
     {.name = "data fetch",
      .summary = "download a data set; what is there already is kept, half a file resumed",
      .text =
@@ -177,19 +178,3 @@ static const cli_command commands[] = {
      .run = show},
     {.name = NULL},
 };
-
-int cli_data(const cli_command *self, int argc, char **argv)
-{
-    if (argc < 1)
-        return cli_usage(self, "fetch, info or show? 'evenkeel data --help' explains");
-    if (strcmp(argv[0], "--help") != 0 && strcmp(argv[0], "-h") != 0)
-        return cli_dispatch(self, commands, argc, argv);
-    printf("Usage: evenkeel data COMMAND [OPTION ...]\n\n");
-    cli_print_commands(commands);
-    printf("\n  --help    this text; 'evenkeel data COMMAND --help' explains a command\n\n"
-           "Data sets are looked for in $EVENKEEL_DATA/NAME and $EVENKEEL_DATA, in the cache\n"
-           "($XDG_CACHE_HOME/evenkeel/NAME, ~/.cache/evenkeel/NAME), then in /usr/share/datasets/NAME.\n\n"
-           "Example:\n  evenkeel data fetch fashion-mnist && evenkeel data info\n\n%s",
-           cli_exit_text);
-    return cli_finish(self, CLI_DONE);
-}

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * evenkeel export: a model as something that other programs take. This file knows the targets; each has its own. */
 #include "export.h"
+#include "describe.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 /* By their names: the word behind "--to". */
-static const cli_command targets[] = {
+const cli_command cli_export_targets[] = {
     {.name = "export --to pytorch",
      .summary = "the Python text of the nn.Module whose state_dict the model file is",
      .text =
@@ -72,12 +73,13 @@ static const char *word_of(const cli_command *target)
 
 static int fail_target(const cli_command *self, const char *given)
 {
-    const char *names[sizeof targets / sizeof *targets] = {NULL}; /* as many, and the NULL */
+    const char *names[sizeof cli_export_targets / sizeof *cli_export_targets] = {NULL}; /* as many, and the NULL */
     char list[1024] = "";
-    for (int i = 0; targets[i].name; i++) {
+    for (int i = 0; cli_export_targets[i].name; i++) {
         const size_t length = strlen(list);
-        names[i] = word_of(&targets[i]);
-        snprintf(list + length, sizeof list - length, "%s%s (%s)", i ? ", " : "", names[i], targets[i].summary);
+        names[i] = word_of(&cli_export_targets[i]);
+        snprintf(list + length, sizeof list - length, "%s%s (%s)", i ? ", " : "", names[i],
+                 cli_export_targets[i].summary);
     }
     const char *nearest = given ? cli_nearest(given, names) : NULL;
     if (!given)
@@ -90,12 +92,29 @@ static int fail_target(const cli_command *self, const char *given)
 static int print_help(const cli_command *self)
 {
     printf("Usage: evenkeel export --to TARGET MODEL [-o OUT] [OPTION ...]\n\n%s\n", self->text);
-    for (const cli_command *target = targets; target->name; target++)
+    for (const cli_command *target = cli_export_targets; target->name; target++)
         printf("  %-12s%s\n", word_of(target), target->summary);
     printf("\n  --help      this text; 'evenkeel export --to TARGET --help' explains a target and its options\n\n"
            "Example:\n%s\n%s",
            self->example, cli_exit_text);
     return cli_finish(self, CLI_DONE);
+}
+
+/* For a shell, the last word: the target, or as long as there is none what may stand before it. False: the target's. */
+static bool complete(int argc, char **argv, const char *given)
+{
+    const char *word = argc ? argv[argc - 1] : "";
+    if (!strncmp(word, "--to=", 5))
+        return cli_complete_commands("--to=", cli_export_targets) == CLI_DONE;
+    if (argc > 1 && !strcmp(argv[argc - 2], "--to") && given == word)
+        return cli_complete_commands("", cli_export_targets) == CLI_DONE;
+    if (given)
+        return false;
+    cli_candidate("--to", "the target");
+    cli_candidate("--help", "how it is used");
+    if (word[0] != '-')
+        printf("\tfiles\t\n");
+    return true;
 }
 
 /* Takes the first --to out of the words; all others are the target's. */
@@ -116,7 +135,11 @@ int cli_export(const cli_command *self, int argc, char **argv)
         else
             rest[count++] = argv[i];
     }
-    const cli_command *target = targets;
+    if (cli_is_asked == ASKED_COMPLETION && complete(argc, argv, given)) {
+        free(rest);
+        return CLI_DONE;
+    }
+    const cli_command *target = cli_export_targets;
     while (given && target->name && strcmp(word_of(target), given) != 0)
         target++;
     const int status = given && target->name ? target->run(target, count, rest)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The command: its list of subcommands, --help and --version. */
 #define _GNU_SOURCE
-#include "cli.h"
+#include "describe.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -58,9 +58,21 @@ static const cli_command commands[] = {
      .summary = "a model as something that other programs take: PyTorch",
      .text = "Writes a model as something that other programs take. The targets:\n",
      .example = "  evenkeel export --to pytorch model.safetensors -o net.py\n",
-     .run = cli_export},
-    {.name = "net", .summary = "built-in nets, and what a net consists of", .run = cli_net},
-    {.name = "data", .summary = "fetch a data set, describe it, show its images", .run = cli_data},
+     .run = cli_export,
+     .commands = cli_export_targets},
+    {.name = "net",
+     .summary = "built-in nets, and what a net consists of",
+     .text = "Lists the nets that are built in, and shows what a net consists of.\n",
+     .example = "  evenkeel net show bn-lenet --plan --batch-size 64\n",
+     .run = cli_group,
+     .commands = cli_net_commands},
+    {.name = "data",
+     .summary = "fetch a data set, describe it, show its images",
+     .text = "Data sets are looked for in $EVENKEEL_DATA/NAME and $EVENKEEL_DATA, in the cache\n"
+             "($XDG_CACHE_HOME/evenkeel/NAME, ~/.cache/evenkeel/NAME), then in /usr/share/datasets/NAME.\n",
+     .example = "  evenkeel data fetch fashion-mnist && evenkeel data info\n",
+     .run = cli_group,
+     .commands = cli_data_commands},
     {.name = "plot",
      .summary = "draw logs of trainings: losses and accuracy by epoch",
      .text = "Draws the runs in logs side by side: train loss, validation loss and validation accuracy by epoch, a\n"
@@ -95,24 +107,37 @@ static const cli_command commands[] = {
     {.name = NULL},
 };
 
-void cli_print_commands(const cli_command *list)
+/* "show" of "data show". */
+static const char *last_word(const char *name)
 {
-    for (; list->name; list++) {
-        const char *last = strrchr(list->name, ' ');
-        printf("  %-10s%s\n", last ? last + 1 : list->name, list->summary);
-    }
+    const char *last = strrchr(name, ' ');
+    return last ? last + 1 : name;
 }
 
-int cli_dispatch(const cli_command *parent, const cli_command *list, int argc, char **argv)
+static void print_commands(const cli_command *list)
+{
+    for (; list->name; list++)
+        printf("  %-10s%s\n", last_word(list->name), list->summary);
+}
+
+/* Runs the one of `list` that argv[0] names; `parent` is the command they belong to. */
+static int dispatch(const cli_command *parent, const cli_command *list, int argc, char **argv)
 {
     enum { MOST = 32 };
     const char *names[MOST + 1] = {NULL};
+    if (cli_is_asked == ASKED_COMPLETION && argc < 2) {
+        cli_candidate("--help", "how it is used");
+        if (list == commands)
+            cli_candidate("--version", "the version");
+        return cli_complete_commands("", list);
+    }
     for (int i = 0; i < MOST && list[i].name; i++) {
-        const char *last = strrchr(list[i].name, ' ');
-        names[i] = last ? last + 1 : list[i].name;
+        names[i] = last_word(list[i].name);
         if (!strcmp(names[i], argv[0]))
             return list[i].run(&list[i], argc - 1, argv + 1);
     }
+    if (cli_is_asked == ASKED_COMPLETION)
+        return CLI_DONE; /* nothing completes what is wrong */
     const char *what = argv[0][0] == '-' ? "option" : "command";
     const char *nearest = cli_nearest(argv[0], names);
     if (nearest)
@@ -121,11 +146,40 @@ int cli_dispatch(const cli_command *parent, const cli_command *list, int argc, c
                      *parent->name ? " " : "", parent->name);
 }
 
+/* "fetch, info or show?" */
+static int ask_which(const cli_command *group)
+{
+    char names[128] = "";
+    size_t length = 0;
+    for (const cli_command *one = group->commands; one->name && length < sizeof names; one++)
+        length += (size_t)snprintf(names + length, sizeof names - length, "%s%s",
+                                   one == group->commands ? ""
+                                   : one[1].name          ? ", "
+                                                          : " or ",
+                                   last_word(one->name));
+    return cli_usage(group, "%s? 'evenkeel %s --help' explains", names, group->name);
+}
+
+int cli_group(const cli_command *group, int argc, char **argv)
+{
+    if (cli_is_asked != ASKED_WORK)
+        return dispatch(group, group->commands, argc, argv);
+    if (argc < 1)
+        return ask_which(group);
+    if (strcmp(argv[0], "--help") != 0 && strcmp(argv[0], "-h") != 0)
+        return dispatch(group, group->commands, argc, argv);
+    printf("Usage: evenkeel %s COMMAND [OPTION ...]\n\n", group->name);
+    print_commands(group->commands);
+    printf("\n  --help    this text; 'evenkeel %s COMMAND --help' explains a command\n\n%s\nExample:\n%s\n%s",
+           group->name, group->text, group->example, cli_exit_text);
+    return cli_finish(group, CLI_DONE);
+}
+
 static int print_help(void)
 {
     printf("Usage: evenkeel COMMAND [OPTION ...]\n\n"
            "Trains, checks and ships batch-normalised convolutional networks.\n\n");
-    cli_print_commands(commands);
+    print_commands(commands);
     printf("\n  --help    this text; 'evenkeel COMMAND --help' explains a command\n"
            "  --version\n\n"
            "Environment:\n"
@@ -162,5 +216,13 @@ int main(int argc, char **argv)
         printf("evenkeel %s\n", ek_version());
         return cli_finish(&self, CLI_DONE);
     }
-    return cli_dispatch(&self, commands, argc - 1, argv + 1);
+    if (!strcmp(argv[1], "--complete")) {
+        cli_is_asked = ASKED_COMPLETION;
+        return cli_finish(&self, dispatch(&self, commands, argc - 2, argv + 2));
+    }
+    if (!strcmp(argv[1], "--manual")) {
+        cli_is_asked = ASKED_MANUAL;
+        return cli_finish(&self, cli_manual(commands, argc - 2, argv + 2));
+    }
+    return dispatch(&self, commands, argc - 1, argv + 1);
 }

@@ -197,7 +197,7 @@ static int show(const cli_command *self, int argc, char **argv)
 
 /* ---- Both ----------------------------------------------------------------------------------------------------- */
 
-static const cli_command commands[] = {
+const cli_command cli_net_commands[] = {
     {.name = "net list",
      .summary = "the nets that are built in",
      .text = "Lists the nets that are built in.\n",
@@ -211,17 +211,3 @@ static const cli_command commands[] = {
      .run = show},
     {.name = NULL},
 };
-
-int cli_net(const cli_command *self, int argc, char **argv)
-{
-    if (argc < 1)
-        return cli_usage(self, "list or show? 'evenkeel net --help' explains");
-    if (strcmp(argv[0], "--help") != 0 && strcmp(argv[0], "-h") != 0)
-        return cli_dispatch(self, commands, argc, argv);
-    printf("Usage: evenkeel net COMMAND [OPTION ...]\n\n");
-    cli_print_commands(commands);
-    printf("\n  --help    this text; 'evenkeel net COMMAND --help' explains a command\n\n"
-           "Example:\n  evenkeel net show bn-lenet --plan --batch-size 64\n\n%s",
-           cli_exit_text);
-    return cli_finish(self, CLI_DONE);
-}

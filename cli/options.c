@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Options and operands from one table per command: parsing, strict values, suggestions, help. */
-#include "cli.h"
+#include "describe.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -10,7 +10,9 @@ const char cli_exit_text[] = "Exit status: 0 done, 1 failed, 2 wrong usage.\n";
 
 enum { OPTIONS_MAX = 128, COLUMN = 24 };
 
-static bool is_operand(const cli_option *option)
+cli_asked cli_is_asked = ASKED_WORK;
+
+bool cli_is_operand(const cli_option *option)
 {
     return option->name[0] != '-';
 }
@@ -36,7 +38,7 @@ static void print_help(const cli_command *self, const cli_option *options)
 {
     printf("Usage: evenkeel %s", self->name);
     for (const cli_option *option = options; option->name; option++) {
-        if (is_operand(option))
+        if (cli_is_operand(option))
             printf(option->required ? " %s" : " [%s]", option->name);
         else if (option->required)
             printf(" %s %s", option->name, option->value);
@@ -101,7 +103,7 @@ static int unknown_option(const cli_command *self, const cli_option *options, co
     char name[64];
     int count = 0;
     for (; options->name && count < OPTIONS_MAX; options++)
-        if (!is_operand(options))
+        if (!cli_is_operand(options))
             names[count++] = options->name;
     names[count++] = "--help";
     names[count] = NULL;
@@ -183,11 +185,11 @@ typedef struct parser {
     bool given[OPTIONS_MAX];
 } parser;
 
-static const cli_option *find_option(const parser *p, const char *word, size_t length)
+const cli_option *cli_find_option(const cli_option *options, const char *word, size_t length)
 {
-    for (const cli_option *option = p->options; option->name; option++) {
+    for (const cli_option *option = options; option->name; option++) {
         const bool letter = option->letter && length == 2 && word[1] == option->letter;
-        if (!is_operand(option) &&
+        if (!cli_is_operand(option) &&
             (letter || (strlen(option->name) == length && !strncmp(option->name, word, length))))
             return option;
     }
@@ -199,7 +201,7 @@ static int parse_option(parser *p, const char *word)
 {
     const char *equals = strchr(word, '=');
     const size_t length = equals ? (size_t)(equals - word) : strlen(word);
-    const cli_option *option = find_option(p, word, length);
+    const cli_option *option = cli_find_option(p->options, word, length);
     if (!option)
         return unknown_option(p->self, p->options, word, length);
     p->given[option - p->options] = true;
@@ -230,7 +232,7 @@ static int parse_operand(parser *p, char *word)
 {
     for (const cli_option *option = p->options; option->name; option++) {
         bool *given = &p->given[option - p->options];
-        if (is_operand(option) && (!*given || option->words)) {
+        if (cli_is_operand(option) && (!*given || option->words)) {
             *given = true;
             return option->words ? add_word(p, option, word) : take_value(p->self, option, word);
         }
@@ -242,6 +244,10 @@ int cli_parse(const cli_command *self, const cli_option *options, int argc, char
 {
     parser p = {.self = self, .options = options, .argc = argc, .argv = argv};
     bool only_operands = false;
+    if (cli_is_asked == ASKED_COMPLETION)
+        return cli_complete_options(options, argc, argv);
+    if (cli_is_asked == ASKED_MANUAL)
+        return cli_manual_options(self, options);
     while (p.at < argc) {
         char *word = argv[p.at++];
         int status = CLI_GO;

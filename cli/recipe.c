@@ -12,7 +12,7 @@ void cli_recipe_options(cli_recipe *r, cli_option *options)
 {
     *r = (cli_recipe){.optimizer = optimizers[0], .decay = decays[0], .schedule = schedules[0]};
     const cli_option rows[RECIPE_OPTIONS] = {
-        {"--optimizer", .value = "NAME", .text = &r->optimizer, .help = "sgd, adam or adamw (sgd)"},
+        {"--optimizer", .value = "sgd|adam|adamw", .text = &r->optimizer, .help = "(sgd)"},
         {"--lr", .value = "X", .number = &r->lr, .low = 1e-12, .high = 1e6,
          .help = "learning rate (0.1; of adam and adamw 0.001)"},
         {"--momentum", .value = "X", .number = &r->momentum, .high = 1, .help = "of sgd, below 1 (0)"},
@@ -21,10 +21,10 @@ void cli_recipe_options(cli_recipe *r, cli_option *options)
         {"--beta2", .value = "X", .number = &r->beta2, .low = 1e-12, .high = 1, .help = "of adam and adamw (0.999)"},
         {"--eps", .value = "X", .number = &r->eps, .low = 1e-30, .high = 1, .help = "of adam and adamw (1e-8)"},
         {"--weight-decay", .value = "X", .number = &r->weight_decay, .high = 1e6, .help = "(0)"},
-        {"--decay", .value = "WHAT", .text = &r->decay,
+        {"--decay", .value = "weights|all", .text = &r->decay,
          .help = "weights: of convolutions and linear layers alone; all: biases, gamma and beta too (weights)"},
-        {"--schedule", .value = "NAME", .text = &r->schedule,
-         .help = "of the learning rate: constant, step, multistep or cosine (constant)"},
+        {"--schedule", .value = "constant|step|multistep|cosine", .text = &r->schedule,
+         .help = "of the learning rate (constant)"},
         {"--step-size", .value = "N", .integer = &r->step_size, .low = 1, .high = CLI_COUNT_MAX,
          .help = "step: every N epochs times --gamma"},
         {"--milestones", .value = "N,N,...", .text = &r->milestones,

@@ -67,8 +67,11 @@ static int parse(const cli_command *self, request *q, int argc, char **argv)
         const cli_option *theirs = &q->table[i];
         if (among(own_names, theirs->name))
             continue;
-        options[count] = (cli_option){
-            .name = theirs->name, .value = theirs->value, .help = theirs->help, .implied = theirs->implied};
+        options[count] = (cli_option){.name = theirs->name,
+                                      .value = theirs->value,
+                                      .help = theirs->help,
+                                      .implied = theirs->implied,
+                                      .list = true};
         if (theirs->flag)
             options[count++].flag = &q->flag[i];
         else

@@ -1,11 +1,22 @@
 # SPDX-License-Identifier: MIT
-# What `cmake --install` puts where: header, libraries, command, pkg-config file, CMake package, licence.
+# What `cmake --install` puts where: header, libraries, command, manual, completions for shells, pkg-config file, CMake
+# package, licence.
 include(CMakePackageConfigHelpers)
 
 install(FILES include/evenkeel.h TYPE INCLUDE)
 install(FILES LICENSE TYPE DOC)
 if(TARGET evenkeel)
     install(TARGETS evenkeel)
+    install(FILES packaging/completions/evenkeel.bash RENAME evenkeel
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+    install(FILES packaging/completions/_evenkeel DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+    install(FILES packaging/completions/evenkeel.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
+endif()
+if(TARGET manual)
+    foreach(section 1 3)
+        install(DIRECTORY ${PROJECT_BINARY_DIR}/man/ DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section}
+            FILES_MATCHING PATTERN "*.${section}")
+    endforeach()
 endif()
 
 # Two export sets: a program with the shared library need not have zlib's, curl's, ... development files.

@@ -565,6 +565,9 @@ EK_API ek_status ek_dataset_open_with(ek_dataset **dataset, const char *name_or_
 /* The same with `split` alone. */
 EK_API ek_status ek_dataset_open(ek_dataset **dataset, const char *name_or_dir, ek_split split);
 
+/* Name of known data set i, by which it is opened and fetched; NULL past the last. */
+EK_API const char *ek_dataset_known_name(int i);
+
 /* A data set from bytes in memory, which are copied. labels[i] < classes, 1 <= classes <= 256, n >= 1. */
 EK_API ek_status ek_dataset_from_memory(ek_dataset **dataset, int64_t n, int channels, int height, int width,
                                         const uint8_t *pixels, const uint8_t *labels, int classes);

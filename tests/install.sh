@@ -53,5 +53,9 @@ attempt "CMake package: static runs" build/consumer-static "$version"
 attempt "CMake package: static is static" not_linked_to_it build/consumer-static
 attempt "a relative prefix" eval '(relative_prefix)'
 if [ -x "$EVENKEEL" ]; then
+    installed() { for file; do [ -s "$prefix/share/$file" ] || { echo "there is no $file"; return 1; }; done; }
+    attempt "the manual is installed" installed man/man1/evenkeel.1 man/man1/evenkeel-train.1 man/man3/evenkeel.3
+    attempt "completions are installed" installed bash-completion/completions/evenkeel \
+        zsh/site-functions/_evenkeel fish/vendor_completions.d/evenkeel.fish
     attempt "the installed command runs" sh -c '"$1" --version | grep -q "$2"' - "$prefix/bin/evenkeel" "$version"
 fi

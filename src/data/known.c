@@ -178,3 +178,11 @@ const ek_known_set *ek_known_by_digest(const ek_known_set *sets, ek_split split,
             return sets;
     return NULL;
 }
+
+const char *ek_dataset_known_name(int i)
+{
+    const ek_known_set *set = ek_known_sets;
+    for (; i > 0 && set->name; i--)
+        set++;
+    return i == 0 ? set->name : NULL;
+}
