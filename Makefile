@@ -12,7 +12,7 @@ MAKEFLAGS += --no-print-directory
 build = cmake -S . -B $(1) --log-level=NOTICE $(2) $(CMAKE_FLAGS) >/dev/null && \
         cmake --build $(1) --parallel $(JOBS)
 
-.PHONY: all demo test check bench asan tsan fuzz headers format install clean list
+.PHONY: all demo test check site bench asan tsan fuzz headers format install clean list
 
 all: ## build the libraries and the command into build/
 	@$(call build,$(BUILD),-DEVENKEEL_TESTS=OFF)
@@ -32,6 +32,13 @@ test: ## build and run every test
 check: ## style, include directions, headers alone, static analysis: under a minute
 	@tools/setup ci
 	@tools/check
+
+site: ## the documents, the header and the command's help as a site, build/site/index.html
+	@tools/setup test
+	@$(MAKE) all
+	@docs/site/build.py --evenkeel $(BUILD)/evenkeel --out $(BUILD)/site
+	@docs/site/links.py $(BUILD)/site
+	@echo $(BUILD)/site/index.html
 
 bench: ## the speed tables, PyTorch's beside ours where it is installed: quiet machine, some minutes
 	@tools/setup test

@@ -1,13 +1,18 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Compiles the C in README.md and docs/*.md: each fenced block below a line <!-- example: NAME -->. A block with a
-# main function is linked as a whole program; any other is the body of a function that has the public header.
+# Compiles the C in README.md and docs/*.md: each fenced block below a line <!-- example: NAME -->; those of one name are
+# one program, in their order. One with a main function is linked as it is; any other is the body of a function that has
+# the public header.
 set -eu
 cd "$TMPDIR"
 awk '
     /^<!-- example: [a-z0-9-]+ -->$/ { name = $3; next }
-    /^```/ && inside { inside = 0; close(out); next }
-    /^```c$/ && name { inside = 1; out = name ".c"; name = ""; print FILENAME ":" out > "list"; next }
+    /^```/ && inside { inside = 0; next }
+    /^```c$/ && name {
+        inside = 1; out = name ".c"; name = ""
+        if (!(out in seen)) { seen[out]; print FILENAME ":" out > "list" }
+        next
+    }
     inside { print > out }
     !inside && NF { name = "" }
 ' "$ROOT/README.md" "$ROOT"/docs/*.md
