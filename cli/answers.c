@@ -13,14 +13,14 @@ enum { BATCH_MOST = 256, BATCH_BYTES = 64 << 20 };
 
 /* ---- Shapes and memory ---------------------------------------------------------------------------------------- */
 
-/* A batch norm without moving statistics normalises over the batch: then an image's answer must be its own. */
-static bool needs_batches_of_one(const ek_net *net)
+/* The engine for images one by one, unless the net needs its whole batch: one with a batch norm that has no moving
+ * statistics and normalises over it (then an image's answer must be its own), or one that is too large. */
+static int prepare(cli_answers *a)
 {
-    ek_layer_info layer;
-    for (int i = 0; i < ek_net_layer_count(net); i++)
-        if (!ek_net_layer(net, i, &layer) && strstr(layer.text, "tracking=no"))
-            return true;
-    return false;
+    const ek_status status = ek_predictor_new(&a->predictor, a->net, &(ek_predictor_options){.threads = 1});
+    if (status == EK_ERR_UNSUPPORTED)
+        a->most = 1;
+    return status && status != EK_ERR_UNSUPPORTED ? cli_fail(a->self, "%s", ek_error()) : CLI_GO;
 }
 
 int cli_answers_begin(cli_answers *a)
@@ -34,8 +34,10 @@ int cli_answers_begin(cli_answers *a)
     a->top = a->top < last.c ? a->top : last.c;
     a->values = (size_t)a->channels * (size_t)a->height * (size_t)a->width;
     const size_t fit = BATCH_BYTES / (a->values * sizeof *a->x);
-    a->most = needs_batches_of_one(a->net) || !fit ? 1 : fit < BATCH_MOST ? (int)fit : BATCH_MOST;
-    a->pixels = calloc(a->values, 1);
+    a->most = fit < 1 ? 1 : fit < BATCH_MOST ? (int)fit : BATCH_MOST;
+    if (prepare(a) != CLI_GO)
+        return CLI_FAILED;
+    a->pixels = calloc((size_t)a->most, a->values);
     a->x = calloc((size_t)a->most * a->values, sizeof *a->x);
     a->logits = calloc((size_t)a->most * (size_t)a->classes, sizeof *a->logits);
     a->order = calloc((size_t)a->classes, sizeof *a->order);
@@ -58,6 +60,7 @@ static void clear(cli_answers *a)
 void cli_answers_free(cli_answers *a)
 {
     clear(a);
+    ek_predictor_free(a->predictor);
     free(a->pixels);
     free(a->x);
     free(a->logits);
@@ -78,12 +81,10 @@ static void fault(cli_answer *answer, ek_status status, const char *message)
     answer->message = strdup(message);
 }
 
-/* Puts the pixels into the batch, divided by 255 as a data set's are. */
-static void take(cli_answers *a)
+/* Where the next image goes. */
+static uint8_t *place(cli_answers *a)
 {
-    float *x = a->x + (size_t)a->ready++ * a->values;
-    for (size_t i = 0; i < a->values; i++)
-        x[i] = (float)a->pixels[i] / 255.0f;
+    return a->pixels + (size_t)a->ready * a->values;
 }
 
 static int done_with(cli_answers *a)
@@ -119,12 +120,12 @@ int cli_answers_file(cli_answers *a, const char *path)
     if (!answer->image)
         return cli_fail(a->self, "out of memory");
     a->images.info = &answer->info;
-    const ek_status status = ek_image_read(path, a->channels, a->height, a->width, &a->images, a->pixels);
+    const ek_status status = ek_image_read(path, a->channels, a->height, a->width, &a->images, place(a));
     if (status) {
         fault(answer, status, ek_error());
     } else {
         hint(a, path, &answer->info);
-        take(a);
+        a->ready++;
     }
     return done_with(a);
 }
@@ -133,11 +134,11 @@ int cli_answers_item(cli_answers *a, int64_t i)
 {
     cli_answer *answer = &a->answer[a->count];
     *answer = (cli_answer){.item = i};
-    const ek_status status = ek_dataset_read(a->dataset, i, a->pixels);
+    const ek_status status = ek_dataset_read(a->dataset, i, place(a));
     if (status)
         fault(answer, status, ek_error());
     else
-        take(a);
+        a->ready++;
     return done_with(a);
 }
 
@@ -149,6 +150,20 @@ int cli_answers_fault(cli_answers *a, const char *path, const char *message)
         return cli_fail(a->self, "out of memory");
     fault(answer, EK_ERR_ARGUMENT, message);
     return done_with(a);
+}
+
+/* ---- Predicting ----------------------------------------------------------------------------------------------- */
+
+/* A few images, or one thread: the predictor. Many are for all threads: the same outputs but for the sign of zeros. */
+static ek_status predict(cli_answers *a)
+{
+    enum { FEW = 16 };
+    if (a->predictor && (a->ready <= FEW || a->threads == 1))
+        return ek_predictor_run_bytes(a->predictor, a->ready, a->pixels, a->logits, NULL);
+    const size_t count = (size_t)a->ready * a->values;
+    for (size_t i = 0; i < count; i++)
+        a->x[i] = (float)a->pixels[i] / 255.0f;
+    return ek_predict(a->net, a->ready, a->x, a->threads, a->logits);
 }
 
 /* ---- Probabilities -------------------------------------------------------------------------------------------- */
@@ -278,7 +293,7 @@ static void print_json(const cli_answers *a, const cli_answer *answer)
 
 int cli_answers_flush(cli_answers *a)
 {
-    const ek_status status = a->ready ? ek_predict(a->net, a->ready, a->x, a->threads, a->logits) : EK_OK;
+    const ek_status status = a->ready ? predict(a) : EK_OK;
     const float *logits = a->logits;
     for (int i = 0; i < a->count; i++) {
         cli_answer *answer = &a->answer[i];

@@ -28,8 +28,9 @@ typedef struct cli_answers {
     /* From here on cli_answers_begin fills in. */
     int channels, height, width, classes;
     int most, count, ready;       /* a batch; lines that wait; those of them with an image */
+    ek_predictor *predictor;      /* NULL: the net is one that ek_predict alone takes */
     size_t values;                /* of an image */
-    uint8_t *pixels;              /* of one image */
+    uint8_t *pixels;              /* [most, values] */
     float *x, *logits;            /* [most, values], [most, classes] */
     int *order;                   /* [classes] */
     double *probability;          /* likewise */

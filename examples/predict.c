@@ -1,70 +1,57 @@
 /* SPDX-License-Identifier: MIT
  * What a model takes image files for: the class, its name and its probability.
  *
- *     cc predict.c -o predict $(pkg-config --cflags --libs evenkeel) -lm
+ *     cc predict.c -o predict $(pkg-config --cflags --libs evenkeel)
  *     ./predict model.safetensors boot.png shirt.jpg
  *
  * With --quick the model is a net that has learned nothing, and the image a file of three lines. */
 #include <evenkeel.h>
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* A net with what it needs to answer, so that each image takes no memory anew. */
+/* A net that is prepared to answer, and its input and output, so that an image takes no memory anew. */
 typedef struct model {
     ek_net *net;
-    int channels, height, width, classes;
-    uint8_t *pixels; /* [channels, height, width], and the same as floats */
-    float *x, *logits;
+    ek_predictor *predictor;
+    int channels, height, width;
+    int64_t classes;
+    uint8_t *pixels; /* [channels, height, width] */
+    float *probabilities;
 } model;
 
 static ek_status open_model(model *m, const char *path)
 {
-    ek_layer_info last;
     ek_status status = ek_net_load(&m->net, path);
     if (!status)
-        status = ek_net_input(m->net, &m->channels, &m->height, &m->width);
-    if (!status)
-        status = ek_net_layer(m->net, ek_net_layer_count(m->net) - 1, &last);
+        status = ek_predictor_new(&m->predictor, m->net, &(ek_predictor_options){.threads = 1});
     if (status)
         return status;
-    const size_t count = (size_t)m->channels * (size_t)m->height * (size_t)m->width;
-    m->classes = last.c;
-    m->pixels = malloc(count);
-    m->x = malloc(count * sizeof *m->x);
-    m->logits = malloc((size_t)m->classes * sizeof *m->logits);
-    return m->pixels && m->x && m->logits ? EK_OK : EK_ERR_MEMORY;
+    ek_predictor_shape(m->predictor, &m->channels, &m->height, &m->width, &m->classes, NULL);
+    m->pixels = malloc((size_t)m->channels * (size_t)m->height * (size_t)m->width);
+    m->probabilities = malloc((size_t)m->classes * sizeof *m->probabilities);
+    return m->pixels && m->probabilities ? EK_OK : EK_ERR_MEMORY;
 }
 
 static void close_model(model *m)
 {
     free(m->pixels);
-    free(m->x);
-    free(m->logits);
+    free(m->probabilities);
+    ek_predictor_free(m->predictor);
     ek_net_free(m->net);
 }
 
-static ek_status predict(model *m, const char *path, int *class, double *probability)
+static ek_status predict(model *m, const char *path, int *class)
 {
-    const size_t count = (size_t)m->channels * (size_t)m->height * (size_t)m->width;
     ek_status status = ek_image_read(path, m->channels, m->height, m->width, NULL, m->pixels);
-    for (size_t i = 0; !status && i < count; i++)
-        m->x[i] = (float)m->pixels[i] / 255.0f;
     if (!status)
-        status = ek_predict(m->net, 1, m->x, 1, m->logits);
-    if (status)
-        return status;
+        status = ek_predictor_run_bytes(m->predictor, 1, m->pixels, NULL, m->probabilities);
     *class = 0;
-    for (int k = 1; k < m->classes; k++)
-        if (m->logits[k] > m->logits[*class])
+    for (int k = 1; !status && k < m->classes; k++)
+        if (m->probabilities[k] > m->probabilities[*class])
             *class = k;
-    double sum = 0;
-    for (int k = 0; k < m->classes; k++)
-        sum += exp((double)m->logits[k] - (double)m->logits[*class]);
-    *probability = 1 / sum;
-    return EK_OK;
+    return status;
 }
 
 /* The line of the note "labels" that names a class. */
@@ -114,20 +101,20 @@ int main(int argc, char **argv)
         return 2;
     }
     model m = {0};
-    int failures = open_model(&m, argv[1]) != EK_OK;
-    if (failures)
+    const bool opened = open_model(&m, argv[1]) == EK_OK;
+    int failures = !opened;
+    if (!opened)
         fprintf(stderr, "%s\n", ek_error());
-    for (int i = 2; m.logits && i < argc; i++) {
+    for (int i = 2; opened && i < argc; i++) {
         int class;
-        double probability;
-        if (predict(&m, argv[i], &class, &probability)) {
+        if (predict(&m, argv[i], &class)) {
             fprintf(stderr, "%s\n", ek_error());
             failures++;
             continue;
         }
         printf("%s: ", argv[i]);
         print_label(m.net, class);
-        printf(", %.4f\n", probability);
+        printf(", %.4f\n", (double)m.probabilities[class]);
     }
     close_model(&m);
     return failures ? 1 : 0;
