@@ -32,6 +32,7 @@ int cli_inspect(const cli_command *self, int argc, char **argv);
 int cli_bench(const cli_command *self, int argc, char **argv);
 int cli_doctor(const cli_command *self, int argc, char **argv);
 int cli_export(const cli_command *self, int argc, char **argv);
+int cli_import(const cli_command *self, int argc, char **argv);
 int cli_plot(const cli_command *self, int argc, char **argv);
 int cli_report(const cli_command *self, int argc, char **argv);
 int cli_predict(const cli_command *self, int argc, char **argv);
@@ -50,6 +51,13 @@ typedef struct cli_words {
     int count;
 } cli_words;
 
+/* Values of an option that may be given more than once, in their order. */
+enum { CLI_VALUES_MAX = 128 };
+typedef struct cli_values {
+    const char *value[CLI_VALUES_MAX];
+    int count;
+} cli_values;
+
 /* An option or, when its name does not begin with a dash, an operand. Exactly one target is set and says what the
  * value must be; a target keeps its value, the default, where the option is not given. */
 typedef struct cli_option {
@@ -63,13 +71,14 @@ typedef struct cli_option {
      * may be, NULL past the last; and whether it may be several, with commas between. */
     const char *(*choice)(int i);
     bool list;
-    bool *flag;        /* takes no value */
-    const char **text; /* not empty; points into argv */
-    cli_words *words;  /* of operands: not empty; takes all from here on */
-    int *integer;      /* low to high */
-    int64_t *count;    /* low to high */
-    uint64_t *seed;    /* any */
-    double *number;    /* low to high */
+    bool *flag;         /* takes no value */
+    const char **text;  /* not empty; points into argv */
+    cli_words *words;   /* of operands: not empty; takes all from here on */
+    cli_values *values; /* of an option that may be repeated: not empty; points into argv */
+    int *integer;       /* low to high */
+    int64_t *count;     /* low to high */
+    uint64_t *seed;     /* any */
+    double *number;     /* low to high */
     double low, high;
 } cli_option;
 

@@ -79,7 +79,7 @@ static void complete_value(const cli_option *option, const char *word, const cha
 static void complete_names(const cli_option *options, const bool *given)
 {
     for (const cli_option *option = options; option->name; option++)
-        if (!cli_is_operand(option) && !given[option - options])
+        if (!cli_is_operand(option) && (!given[option - options] || option->values))
             cli_candidate(option->name, option->help);
     cli_candidate("--help", "how it is used");
 }

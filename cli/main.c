@@ -60,6 +60,14 @@ static const cli_command commands[] = {
      .example = "  evenkeel export --to pytorch model.safetensors -o net.py\n",
      .run = cli_export,
      .commands = cli_export_targets},
+    {.name = "import",
+     .summary = "a model from weights that another program saved: PyTorch",
+     .text =
+         "Makes a model file of a net and the weights that PyTorch saved for it as safetensors: a state_dict whose\n"
+         "names and shapes are those of the net's PyTorch module (evenkeel export --to pytorch), after renaming.\n"
+         "What does not fit is listed whole. docs/pytorch.md has the rules.\n",
+     .example = "  evenkeel import weights.safetensors --net bn-lenet --rename module.= -o model.safetensors\n",
+     .run = cli_import},
     {.name = "net",
      .summary = "built-in nets, and what a net consists of",
      .text = "Lists the nets that are built in, and shows what a net consists of.\n",

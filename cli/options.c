@@ -152,6 +152,12 @@ static int take_value(const cli_command *self, const cli_option *option, const c
         if (!*word)
             return cli_usage(self, "%s: the value is empty", option->name);
         *option->text = word;
+    } else if (option->values) {
+        if (!*word)
+            return cli_usage(self, "%s: the value is empty", option->name);
+        if (option->values->count == CLI_VALUES_MAX)
+            return cli_usage(self, "%s is given more than %d times", option->name, CLI_VALUES_MAX);
+        option->values->value[option->values->count++] = word;
     } else if (option->seed) {
         if (!read_seed(word, option->seed))
             return cli_usage(self, "%s: '%s' is not a whole number from 0 to %ju", option->name, word,

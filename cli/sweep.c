@@ -65,7 +65,7 @@ static int parse(const cli_command *self, request *q, int argc, char **argv)
         options[count] = own[count];
     for (int i = 0; q->table[i].name; i++) {
         const cli_option *theirs = &q->table[i];
-        if (among(own_names, theirs->name))
+        if (among(own_names, theirs->name) || theirs->values) /* what may be repeated has no list of values */
             continue;
         options[count] = (cli_option){.name = theirs->name,
                                       .value = theirs->value,

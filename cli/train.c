@@ -19,15 +19,25 @@ static int open_net(cli_training *t, const ek_dataset_info *data)
     return t->net ? CLI_GO : CLI_FAILED;
 }
 
+/* The words that --init knows, by ek_init; what is none of them is a file. */
+static const char *const init_words[] = {"xavier", "pytorch", "he"};
+
+static int init_of(const char *word)
+{
+    int how = EK_INIT_HE;
+    while (how >= 0 && strcmp(word, init_words[how]) != 0)
+        how--;
+    return how;
+}
+
 static int start_net(cli_training *t)
 {
-    static const char *const words[] = {"xavier", "pytorch", "he"};
     const cli_settings *set = t->set;
-    for (int how = EK_INIT_XAVIER; how <= EK_INIT_HE; how++)
-        if (!strcmp(set->init, words[how]))
-            return ek_net_init(t->net, (ek_init)how, set->seed) ? cli_fail(t->self, "%s", ek_error()) : CLI_GO;
-    t->given_weights = true;
-    return ek_net_load_weights(t->net, set->init) ? cli_fail(t->self, "%s", ek_error()) : CLI_GO;
+    const int how = init_of(set->init);
+    t->given_weights = how < 0;
+    if (ek_net_init(t->net, how < 0 ? EK_INIT_XAVIER : (ek_init)how, set->seed)) /* what --leave leaves starts so */
+        return cli_fail(t->self, "%s", ek_error());
+    return how < 0 ? cli_weights_load(t->self, t->net, &set->weights) : CLI_GO;
 }
 
 static int open_data(cli_training *t)
@@ -346,6 +356,10 @@ static int read_chart(const cli_command *self, cli_settings *set)
 /* What goes together with what. */
 static int check_settings(const cli_command *self, cli_settings *set)
 {
+    set->weights.file = set->init;
+    if ((set->weights.renames.count || set->weights.leave.count) && init_of(set->init) >= 0)
+        return cli_usage(self, "%s is about weights of a file; add --init FILE",
+                         set->weights.renames.count ? "--rename" : "--leave");
     if (set->ghost && !set->micro_batch)
         return cli_usage(self, "--ghost says how --micro-batch M treats statistics; add that");
     if (set->out && set->report && !strcmp(set->out, set->report))
@@ -376,6 +390,7 @@ int cli_train_read(const cli_command *self, int argc, char **argv, cli_settings 
          .help = "one of 'evenkeel net list', or a net as text (bn-lenet)"},
         {"--init", .value = "xavier|pytorch|he|FILE", .text = &set.init,
          .help = "start from such weights, or a file's (xavier)"},
+        CLI_WEIGHTS_ROWS(set.weights),
         {"--epochs", .value = "N", .integer = &set.epochs, .low = 1, .high = CLI_COUNT_MAX, .help = "(10)"},
         {"--batch-size", .value = "N", .integer = &set.batch_size, .low = 1, .high = CLI_COUNT_MAX,
          .help = "images in a step; the last of an epoch may have fewer (128)"},

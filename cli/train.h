@@ -3,6 +3,7 @@
 #ifndef TRAIN_H
 #define TRAIN_H
 
+#include "import.h"
 #include "live.h"
 #include "recipe.h"
 #include "runs.h"
@@ -10,6 +11,7 @@
 #include <sys/types.h>
 
 typedef struct cli_settings {
+    cli_weights weights; /* of --init FILE; its file and net are `init` and `net` */
     const char *data, *net, *init, *out, *augment_text, *normalize;
     ek_augment_options augment;
     cli_data_options images;

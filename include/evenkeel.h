@@ -482,8 +482,29 @@ EK_API ek_status ek_net_load(ek_net **net, const char *path);
 
 /* Takes the tensors of a safetensors file, PyTorch's state_dict among them: names and shapes must be exactly the
  * net's (a missing num_batches_tracked counts as 0), float32, float64, float16 or bfloat16. Nothing is changed after
- * a failure; the message lists what is missing, left over or misshapen. */
+ * a failure; the message lists what is missing, left over or misshapen. torch.save's files are no such files: the
+ * message has the lines that convert one. */
 EK_API ek_status ek_net_load_weights(ek_net *net, const char *path);
+
+typedef struct ek_weights_options {
+    /* FROM=TO rules that rename the file's tensors before they are looked up, in this order, each on what those before
+     * it made of a name. FROM fits at a name's beginning, up to its end or a point (or ends with a point itself); '*'
+     * in it is any text, one character at least and as few as will do, which the same star of TO repeats. TO takes its
+     * place: "module.=" drops a prefix, "features.0=0" renames a module, "*.bn1.=*.1." one in every block. An empty TO
+     * takes the point behind FROM along. Refused: rules that fit no tensor, names that meet. Default: none. */
+    const char *const *renames;
+    int rename_count;
+    /* Patterns like FROM. Tensors with such a name, after renaming, are left aside: the net's keep their values, the
+     * file's are passed over. Default: none. */
+    const char *const *leave;
+    int leave_count;
+    /* The caller's, set where tensors do not fit (EK_ERR_SHAPE) to a list of all of them, a line each ("missing",
+     * "misshapen" or "left over", name and shape), for free(); else to NULL. Default: not made. */
+    char **misfits;
+} ek_weights_options;
+
+/* The same for files whose names are others: PyTorch's of another module. EK_ERR_ARGUMENT for rules. */
+EK_API ek_status ek_net_load_weights_with(ek_net *net, const char *path, const ek_weights_options *options);
 
 /* Free text that travels in the model file's metadata under `key`. ek_fit sets "data.digest"; the command
  * adds "data.name", "labels" and the recipe. value NULL removes.

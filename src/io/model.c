@@ -7,7 +7,6 @@
 #include "net/net.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,166 +162,6 @@ ek_status ek_model_write(ek_net *net, const ek_model_extras *extras, const char 
     return status;
 }
 
-/* ---- Do the file's tensors fit the net? --------------------------------------------------------------------- */
-
-/* Names of one kind of misfit, as many as a message can bear. */
-typedef struct misfits {
-    char text[260];
-    int count, shown;
-} misfits;
-
-__attribute__((format(printf, 2, 3))) static void add_misfit(misfits *list, const char *format, ...)
-{
-    size_t length = strlen(list->text);
-    list->count++;
-    if (list->shown == 4)
-        return;
-    va_list args;
-    va_start(args, format);
-    char text[sizeof list->text];
-    int size = vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    if (size < 0 || (size_t)size + 3 > sizeof list->text - length)
-        return;
-    snprintf(list->text + length, sizeof list->text - length, "%s%s", list->shown ? ", " : "", text);
-    list->shown++;
-}
-
-/* "; missing: 0.weight, 0.bias and 7 more", or nothing. */
-static void describe_misfits(const misfits *list, const char *kind, char *text, size_t size)
-{
-    text[0] = '\0';
-    if (list->count > list->shown)
-        snprintf(text, size, "; %s: %s%s%d more", kind, list->text, list->shown ? " and " : "",
-                 list->count - list->shown);
-    else if (list->count)
-        snprintf(text, size, "; %s: %s", kind, list->text);
-}
-
-/* "[6,1,5,5]" */
-static const char *shape_text(int ndim, const int64_t *dim, char buffer[96])
-{
-    size_t length = (size_t)snprintf(buffer, 96, "[");
-    for (int d = 0; d < ndim && length < 96; d++)
-        length += (size_t)snprintf(buffer + length, 96 - length, "%s%jd", d ? "," : "", (intmax_t)dim[d]);
-    if (length < 95)
-        memcpy(buffer + length, "]", 2);
-    return buffer;
-}
-
-/* Whether the file's tensor can be taken as the net's; else it joins the misfits. */
-static void check_fit(const ek_tensor *tensor, const ek_safetensors_tensor *source, misfits *misshapen)
-{
-    char has[96], wants[96];
-    bool counter = tensor->counter != NULL;
-    bool same = tensor->ndim == source->ndim;
-    for (int d = 0; same && d < tensor->ndim; d++)
-        same = tensor->dim[d] == source->dim[d];
-    if (counter && source->ndim == 1 && source->dim[0] == 1)
-        same = true; /* some exporters have no scalars */
-    if (!same)
-        add_misfit(misshapen, "%.40s is %s where the net has %s", tensor->name,
-                   shape_text(source->ndim, source->dim, has), shape_text(tensor->ndim, tensor->dim, wants));
-    else if (!(counter ? ek_dtype_is_integer(source->dtype) : ek_dtype_is_float(source->dtype)))
-        add_misfit(misshapen, "%.40s holds %s, no %s", tensor->name, ek_dtype_name(source->dtype),
-                   counter ? "integer" : "floating-point numbers");
-}
-
-/* Looks every tensor of the net up in the file and every one of the file in the net: sources[i] becomes the one for
- * row i of the table, NULL for a counter that the file does not have. */
-static ek_status match_tensors(ek_net *net, const ek_safetensors *file, const char *path,
-                               const ek_safetensors_tensor **sources, bool *used)
-{
-    misfits missing = {0}, misshapen = {0}, extra = {0};
-    int count = ek_net_tensor_count(net);
-    for (int i = 0; i < count; i++) {
-        const ek_tensor *tensor = ek_net_tensor(net, i);
-        sources[i] = ek_safetensors_find(file, tensor->name);
-        if (sources[i])
-            used[sources[i] - file->tensors] = true;
-        if (sources[i])
-            check_fit(tensor, sources[i], &misshapen);
-        else if (!tensor->counter)
-            add_misfit(&missing, "%.40s", tensor->name);
-    }
-    const bool checkpoint = ek_safetensors_find(file, EK_CHECKPOINT_CHECKSUMS) != NULL;
-    for (size_t t = 0; t < file->tensor_count; t++)
-        if (!used[t] &&
-            !(checkpoint && strncmp(file->tensors[t].name, checkpoint_prefix, sizeof checkpoint_prefix - 1) == 0))
-            add_misfit(&extra, "%.40s", file->tensors[t].name);
-    if (!missing.count && !misshapen.count && !extra.count)
-        return EK_OK;
-
-    char texts[3][320];
-    describe_misfits(&missing, "missing", texts[0], sizeof texts[0]);
-    describe_misfits(&misshapen, "misshapen", texts[1], sizeof texts[1]);
-    describe_misfits(&extra, "not in the net", texts[2], sizeof texts[2]);
-    return ek_fail(EK_ERR_SHAPE, "%s: its tensors do not fit the net%s%s%s", path, texts[0], texts[1], texts[2]);
-}
-
-/* ---- Taking the values -------------------------------------------------------------------------------------- */
-
-static ek_status check_source(const ek_tensor *tensor, const ek_safetensors_tensor *source, const char *path)
-{
-    if (tensor->counter) {
-        int64_t value = ek_value_integer(source, 0);
-        if (value < 0 || value > EK_COUNTER_MAX)
-            return ek_fail(EK_ERR_NUMERIC, "%s: %s is %jd, no number of batches", path, tensor->name,
-                           (intmax_t)value);
-        return EK_OK;
-    }
-    for (int64_t i = 0; i < tensor->count; i++) {
-        float value = ek_value_float(source, i);
-        const char *fault = ek_value_fault(tensor->role, value);
-        if (fault)
-            return ek_fail(EK_ERR_NUMERIC, "%s: element %jd of %s %s (%g)", path, (intmax_t)i, tensor->name, fault,
-                           (double)value);
-    }
-    return EK_OK;
-}
-
-static void copy_source(const ek_tensor *tensor, const ek_safetensors_tensor *source)
-{
-    if (tensor->counter)
-        *tensor->counter = source ? ek_value_integer(source, 0) : 0;
-    for (int64_t i = 0; tensor->data && i < tensor->count; i++)
-        tensor->data[i] = ek_value_float(source, i);
-}
-
-/* Checks everything, then copies everything. */
-static ek_status take_tensors(ek_net *net, const ek_safetensors *file, const char *path,
-                              const ek_safetensors_tensor **sources, bool *used)
-{
-    int count = ek_net_tensor_count(net);
-    EK_TRY(match_tensors(net, file, path, sources, used));
-    for (int i = 0; i < count; i++)
-        if (sources[i])
-            EK_TRY(check_source(ek_net_tensor(net, i), sources[i], path));
-    for (int i = 0; i < count; i++)
-        copy_source(ek_net_tensor(net, i), sources[i]);
-    return EK_OK;
-}
-
-static ek_status take_file(ek_net *net, const ek_safetensors *file, const char *path)
-{
-    const ek_safetensors_tensor **sources = ek_calloc((size_t)ek_net_tensor_count(net), sizeof *sources);
-    bool *used = ek_calloc(file->tensor_count, sizeof *used);
-    ek_status status = sources && used ? take_tensors(net, file, path, sources, used) : EK_ERR_MEMORY;
-    ek_free(sources);
-    ek_free(used);
-    return status;
-}
-
-ek_status ek_net_load_weights(ek_net *net, const char *path)
-{
-    ek_safetensors *file;
-    EK_TRY(ek_net_finish(net));
-    EK_TRY(ek_safetensors_read(&file, path));
-    ek_status status = take_file(net, file, path);
-    ek_safetensors_free(file);
-    return status;
-}
-
 /* ---- Loading ------------------------------------------------------------------------------------------------ */
 
 static ek_status check_version(const ek_safetensors *file, const char *path)
@@ -373,7 +212,7 @@ static ek_status load_model(ek_net **net, const ek_safetensors *file, const char
     EK_TRY(ek_net_read(net, ek_safetensors_metadata(file, net_key), path));
     EK_TRY(check_size(*net, file, path));
     EK_TRY(ek_net_finish(*net));
-    EK_TRY(take_file(*net, file, path));
+    EK_TRY(ek_weights_take(*net, file, path, NULL));
     return take_notes(*net, file, path);
 }
 

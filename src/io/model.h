@@ -27,6 +27,10 @@ typedef struct ek_model_extras {
 /* ek_net_save with extras, and with a checksum of every byte. */
 ek_status ek_model_write(ek_net *net, const ek_model_extras *extras, const char *path);
 
+/* Takes a file's tensors as the net's, which is finished: ek_net_load_weights_with, the file at hand. */
+ek_status ek_weights_take(ek_net *net, const ek_safetensors *file, const char *path,
+                          const ek_weights_options *options);
+
 /* What is wrong with a value of a tensor with this role, "is not finite"; NULL when nothing is. */
 const char *ek_value_fault(ek_role role, float value);
 

@@ -4,60 +4,26 @@
 #include "io/model.h"
 
 #include "base/memory.h"
+#include "base/text.h"
 #include "net/net.h"
 #include "net/number.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- A text that grows -------------------------------------------------------------------------------------- */
-
 typedef struct writer {
     const ek_net *net;
-    char *text;
-    size_t length, room;
-    bool failed; /* without memory: nothing more is written */
-    int next;    /* layer */
+    ek_text text;
+    int next; /* layer */
 } writer;
 
-static void put(writer *w, const char *piece, size_t size)
-{
-    if (!w->failed && size >= w->room - w->length) { /* one byte stays for the zero */
-        const size_t room = ek_size_add(ek_size_mul(2, w->room), ek_size_add(size, 4096));
-        char *text = ek_realloc(w->text, room, 1);
-        w->failed = !text;
-        w->text = text ? text : w->text;
-        w->room = text ? room : w->room;
-    }
-    if (w->failed)
-        return;
-    memcpy(w->text + w->length, piece, size);
-    w->length += size;
-    w->text[w->length] = 0;
-}
-
-static void say(writer *w, const char *text)
-{
-    put(w, text, strlen(text));
-}
-
-/* Up to 400 bytes, which no call of a layer reaches. */
-__attribute__((format(printf, 2, 3))) static void sayf(writer *w, const char *format, ...)
-{
-    char text[400];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    say(w, text);
-}
+/* ---- Words --------------------------------------------------------------------------------------------------- */
 
 static void indent(writer *w, int depth)
 {
     for (int i = 0; i < depth; i++)
-        say(w, "    ");
+        ek_text_say(&w->text, "    ");
 }
 
 /* A string of Python's. It may come from a file: whatever could end it, or steer a terminal, is escaped, and what is
@@ -65,24 +31,24 @@ static void indent(writer *w, int depth)
 static void say_string(writer *w, const char *string)
 {
     const unsigned char *text = (const unsigned char *)string;
-    say(w, "\"");
+    ek_text_say(&w->text, "\"");
     for (size_t left = strlen(string), length; left > 0; text += length, left -= length) {
         length = ek_utf8_length(text, left);
         const bool control = *text < 0x20 || *text == 0x7f || (length == 2 && *text == 0xc2 && text[1] < 0xa0);
         if (length == 0) {
             length = 1;
-            say(w, "\\ufffd");
+            ek_text_say(&w->text, "\\ufffd");
         } else if (*text == '\n') {
-            say(w, "\\n");
+            ek_text_say(&w->text, "\\n");
         } else if (control) {
-            sayf(w, "\\x%02x", length == 2 ? text[1] : text[0]);
+            ek_text_sayf(&w->text, "\\x%02x", length == 2 ? text[1] : text[0]);
         } else if (*text == '"' || *text == '\\') {
-            sayf(w, "\\%c", *text);
+            ek_text_sayf(&w->text, "\\%c", *text);
         } else {
-            put(w, (const char *)text, length);
+            ek_text_put(&w->text, (const char *)text, length);
         }
     }
-    say(w, "\"");
+    ek_text_say(&w->text, "\"");
 }
 
 /* ---- What PyTorch has no module for -------------------------------------------------------------------------- */
@@ -219,13 +185,13 @@ static void say_classes(writer *w, bool normalized)
         for (int i = 0; i < w->net->layer_count; i++)
             needed = needed || classes[c].needs(&w->net->layers[i]);
         if (needed) {
-            say(w, "\n\n");
-            say(w, classes[c].text);
+            ek_text_say(&w->text, "\n\n");
+            ek_text_say(&w->text, classes[c].text);
         }
     }
     if (normalized) {
-        say(w, "\n\n");
-        say(w, normalized_text);
+        ek_text_say(&w->text, "\n\n");
+        ek_text_say(&w->text, normalized_text);
     }
 }
 
@@ -234,8 +200,8 @@ static void say_classes(writer *w, bool normalized)
 /* ", name=3" or ", name=(3, 5)". */
 static void say_pair(writer *w, const char *name, const int pair[2])
 {
-    sayf(w, ", %s%s", name, *name ? "=" : "");
-    sayf(w, pair[0] == pair[1] ? "%d" : "(%d, %d)", pair[0], pair[1]);
+    ek_text_sayf(&w->text, ", %s%s", name, *name ? "=" : "");
+    ek_text_sayf(&w->text, pair[0] == pair[1] ? "%d" : "(%d, %d)", pair[0], pair[1]);
 }
 
 /* The same where it is not PyTorch's default. */
@@ -249,26 +215,26 @@ static void say_float_unless(writer *w, const char *name, float value, float usu
 {
     char number[EK_FLOAT_TEXT];
     if (value != usual)
-        sayf(w, ", %s=%s", name, ek_float_text(value, number));
+        ek_text_sayf(&w->text, ", %s=%s", name, ek_float_text(value, number));
 }
 
 static void say_conv2d(writer *w, const ek_layer *l)
 {
     static const int none[2] = {0, 0}, one[2] = {1, 1};
-    sayf(w, "nn.Conv2d(%d, %d", l->in.c, l->out.c);
+    ek_text_sayf(&w->text, "nn.Conv2d(%d, %d", l->in.c, l->out.c);
     say_pair(w, "", l->o.conv.kernel);
     say_pair_unless(w, "stride", l->o.conv.stride, one);
     say_pair_unless(w, "padding", l->o.conv.padding, none);
     say_pair_unless(w, "dilation", l->o.conv.dilation, one);
     if (l->o.conv.groups != 1)
-        sayf(w, ", groups=%d", l->o.conv.groups);
-    say(w, l->o.conv.bias ? ")" : ", bias=False)");
+        ek_text_sayf(&w->text, ", groups=%d", l->o.conv.groups);
+    ek_text_say(&w->text, l->o.conv.bias ? ")" : ", bias=False)");
 }
 
 static void say_momentum(writer *w, float momentum)
 {
     if (momentum < 0)
-        say(w, ", momentum=None");
+        ek_text_say(&w->text, ", momentum=None");
     else
         say_float_unless(w, "momentum", momentum, 0.1f);
 }
@@ -278,44 +244,46 @@ static void say_batchnorm(writer *w, const ek_layer *l)
     const bool affine = l->o.batchnorm.affine, scale = affine && l->o.batchnorm.scale,
                center = affine && l->o.batchnorm.center;
     const bool plain = is_plain(l);
-    sayf(w, "%s(%d", !plain ? "BatchNorm" : l->in.flat ? "nn.BatchNorm1d" : "nn.BatchNorm2d", l->in.c);
+    ek_text_sayf(&w->text, "%s(%d", !plain ? "BatchNorm" : l->in.flat ? "nn.BatchNorm1d" : "nn.BatchNorm2d", l->in.c);
     say_float_unless(w, "eps", l->o.batchnorm.eps, 1e-5f);
     say_momentum(w, l->o.batchnorm.momentum);
     if (plain) {
-        say(w, scale ? "" : ", affine=False");
-        say(w, l->o.batchnorm.tracking ? "" : ", track_running_stats=False");
+        ek_text_say(&w->text, scale ? "" : ", affine=False");
+        ek_text_say(&w->text, l->o.batchnorm.tracking ? "" : ", track_running_stats=False");
     } else {
         static const char *const normalize[] = {"", ", normalize=\"mean\"", ", normalize=\"deviation\""};
-        say(w, scale ? "" : ", scale=False");
-        say(w, center ? "" : ", center=False");
-        say(w, l->o.batchnorm.tracking ? "" : ", tracking=False");
-        say(w, normalize[l->o.batchnorm.normalize]);
-        say(w, l->o.batchnorm.moving_variance == EK_MOVING_POPULATION ? ", moving_variance=\"population\"" : "");
-        say(w, l->o.batchnorm.use_moving ? ", use_moving=True" : "");
-        say(w, l->o.batchnorm.hold_moving ? ", hold_moving=True" : "");
+        ek_text_say(&w->text, scale ? "" : ", scale=False");
+        ek_text_say(&w->text, center ? "" : ", center=False");
+        ek_text_say(&w->text, l->o.batchnorm.tracking ? "" : ", tracking=False");
+        ek_text_say(&w->text, normalize[l->o.batchnorm.normalize]);
+        ek_text_say(&w->text,
+                    l->o.batchnorm.moving_variance == EK_MOVING_POPULATION ? ", moving_variance=\"population\"" : "");
+        ek_text_say(&w->text, l->o.batchnorm.use_moving ? ", use_moving=True" : "");
+        ek_text_say(&w->text, l->o.batchnorm.hold_moving ? ", hold_moving=True" : "");
     }
-    say(w, l->o.batchnorm.hold_affine && (scale || center) ? ").requires_grad_(False)" : ")");
+    ek_text_say(&w->text, l->o.batchnorm.hold_affine && (scale || center) ? ").requires_grad_(False)" : ")");
 }
 
 static void say_layernorm(writer *w, const ek_layer *l)
 {
     if (l->in.flat)
-        sayf(w, "nn.LayerNorm(%d", l->in.c);
+        ek_text_sayf(&w->text, "nn.LayerNorm(%d", l->in.c);
     else
-        sayf(w, "nn.LayerNorm([%d, %d, %d]", l->in.c, l->in.h, l->in.w);
+        ek_text_sayf(&w->text, "nn.LayerNorm([%d, %d, %d]", l->in.c, l->in.h, l->in.w);
     say_float_unless(w, "eps", l->o.layernorm.eps, 1e-5f);
-    say(w, l->o.layernorm.affine ? ")" : ", elementwise_affine=False)");
+    ek_text_say(&w->text, l->o.layernorm.affine ? ")" : ", elementwise_affine=False)");
 }
 
 static void say_pool(writer *w, const ek_layer *l)
 {
     static const int none[2] = {0, 0};
     const int *kernel = l->o.pool.kernel;
-    say(w, l->kind == EK_LAYER_MAXPOOL2D ? "nn.MaxPool2d(" : "nn.AvgPool2d(");
-    sayf(w, kernel[0] == kernel[1] ? "%d" : "(%d, %d)", kernel[0], kernel[1]);
+    ek_text_say(&w->text, l->kind == EK_LAYER_MAXPOOL2D ? "nn.MaxPool2d(" : "nn.AvgPool2d(");
+    ek_text_sayf(&w->text, kernel[0] == kernel[1] ? "%d" : "(%d, %d)", kernel[0], kernel[1]);
     say_pair_unless(w, "stride", l->o.pool.stride, kernel);
     say_pair_unless(w, "padding", l->o.pool.padding, none);
-    say(w, l->kind == EK_LAYER_AVGPOOL2D && !l->o.pool.count_padding ? ", count_include_pad=False)" : ")");
+    ek_text_say(&w->text,
+                l->kind == EK_LAYER_AVGPOOL2D && !l->o.pool.count_padding ? ", count_include_pad=False)" : ")");
 }
 
 /* A layer that is no block. */
@@ -327,7 +295,7 @@ static void say_simple(writer *w, const ek_layer *l)
         say_conv2d(w, l);
         break;
     case EK_LAYER_LINEAR:
-        sayf(w, "nn.Linear(%d, %d%s)", l->in.c, l->out.c, l->o.linear.bias ? "" : ", bias=False");
+        ek_text_sayf(&w->text, "nn.Linear(%d, %d%s)", l->in.c, l->out.c, l->o.linear.bias ? "" : ", bias=False");
         break;
     case EK_LAYER_BATCHNORM:
         say_batchnorm(w, l);
@@ -336,32 +304,32 @@ static void say_simple(writer *w, const ek_layer *l)
         say_layernorm(w, l);
         break;
     case EK_LAYER_LEAKY_RELU:
-        sayf(w, "nn.LeakyReLU(%s)", ek_float_text(l->o.leaky_relu.negative_slope, number));
+        ek_text_sayf(&w->text, "nn.LeakyReLU(%s)", ek_float_text(l->o.leaky_relu.negative_slope, number));
         break;
     case EK_LAYER_GELU:
-        say(w, l->o.gelu.by_tanh ? "nn.GELU(approximate=\"tanh\")" : "nn.GELU()");
+        ek_text_say(&w->text, l->o.gelu.by_tanh ? "nn.GELU(approximate=\"tanh\")" : "nn.GELU()");
         break;
     case EK_LAYER_MAXPOOL2D:
     case EK_LAYER_AVGPOOL2D:
         say_pool(w, l);
         break;
     case EK_LAYER_DROPOUT:
-        sayf(w, "nn.Dropout(%s)", ek_float_text(l->o.dropout.p, number));
+        ek_text_sayf(&w->text, "nn.Dropout(%s)", ek_float_text(l->o.dropout.p, number));
         break;
     case EK_LAYER_RELU:
-        say(w, "nn.ReLU()");
+        ek_text_say(&w->text, "nn.ReLU()");
         break;
     case EK_LAYER_SIGMOID:
-        say(w, "nn.Sigmoid()");
+        ek_text_say(&w->text, "nn.Sigmoid()");
         break;
     case EK_LAYER_TANH:
-        say(w, "nn.Tanh()");
+        ek_text_say(&w->text, "nn.Tanh()");
         break;
     case EK_LAYER_GLOBALAVGPOOL:
-        say(w, "nn.AdaptiveAvgPool2d(1)");
+        ek_text_say(&w->text, "nn.AdaptiveAvgPool2d(1)");
         break;
     case EK_LAYER_FLATTEN:
-        say(w, "nn.Flatten()");
+        ek_text_say(&w->text, "nn.Flatten()");
         break;
     case EK_LAYER_RESIDUAL: /* not here */
     case EK_LAYER_CONCAT:
@@ -377,14 +345,14 @@ static void say_part(writer *w, int block, int part, int depth)
     const ek_layer *layers = w->net->layers;
     indent(w, depth);
     if (w->next >= layers[block].end || layers[w->next].part != part) {
-        say(w, "nn.Sequential(),\n");
+        ek_text_say(&w->text, "nn.Sequential(),\n");
         return;
     }
-    say(w, "nn.Sequential(\n");
+    ek_text_say(&w->text, "nn.Sequential(\n");
     while (w->next < layers[block].end && layers[w->next].part == part)
         say_layer(w, depth + 1);
     indent(w, depth);
-    say(w, "),\n");
+    ek_text_say(&w->text, "),\n");
 }
 
 /* The shortcut that no layers make. */
@@ -392,9 +360,9 @@ static void say_shortcut(writer *w, const ek_layer *l, int depth)
 {
     indent(w, depth);
     if (l->o.residual.pad)
-        sayf(w, "Pad(%d, %d),\n", l->out.c - l->in.c, l->o.residual.stride);
+        ek_text_sayf(&w->text, "Pad(%d, %d),\n", l->out.c - l->in.c, l->o.residual.stride);
     else
-        say(w, "nn.Identity(),\n");
+        ek_text_say(&w->text, "nn.Identity(),\n");
 }
 
 /* The next layer with all that is in it, each line with the layer's name: recursion ends at EK_DEPTH_MAX. */
@@ -405,16 +373,16 @@ static void say_layer(writer *w, int depth)
     indent(w, depth);
     if (!ek_is_block(l->kind)) {
         say_simple(w, l);
-        sayf(w, ",  # %s\n", l->path);
+        ek_text_sayf(&w->text, ",  # %s\n", l->path);
         return;
     }
-    sayf(w, "%s(  # %s\n", l->kind == EK_LAYER_RESIDUAL ? "Residual" : "Concat", l->path);
+    ek_text_sayf(&w->text, "%s(  # %s\n", l->kind == EK_LAYER_RESIDUAL ? "Residual" : "Concat", l->path);
     for (int part = 0; part < l->parts; part++)
         say_part(w, i, part, depth + 1);
     if (l->kind == EK_LAYER_RESIDUAL && l->parts == 1)
         say_shortcut(w, l, depth + 1);
     indent(w, depth);
-    say(w, "),\n");
+    ek_text_say(&w->text, "),\n");
 }
 
 /* ---- The whole ----------------------------------------------------------------------------------------------- */
@@ -422,25 +390,25 @@ static void say_layer(writer *w, int depth)
 static void say_numbers(writer *w, int count, const float *values)
 {
     char number[EK_FLOAT_TEXT];
-    say(w, "        [");
+    ek_text_say(&w->text, "        [");
     for (int i = 0; i < count; i++)
-        sayf(w, "%s%s", i ? ", " : "", ek_float_text(values[i], number));
-    say(w, "],\n");
+        ek_text_sayf(&w->text, "%s%s", i ? ", " : "", ek_float_text(values[i], number));
+    ek_text_say(&w->text, "],\n");
 }
 
 /* mean: NULL, or with std behind it what the input is normalised with. */
 static void say_build(writer *w, const float *mean)
 {
-    say(w, "\n\ndef build():\n"
-           "    \"\"\"The net with weights as PyTorch starts them.\"\"\"\n");
-    say(w, mean ? "    return Normalized(\n" : "    return nn.Sequential(\n");
+    ek_text_say(&w->text, "\n\ndef build():\n"
+                          "    \"\"\"The net with weights as PyTorch starts them.\"\"\"\n");
+    ek_text_say(&w->text, mean ? "    return Normalized(\n" : "    return nn.Sequential(\n");
     if (mean) {
         say_numbers(w, w->net->input.c, mean);
         say_numbers(w, w->net->input.c, mean + w->net->input.c);
     }
     while (w->next < w->net->layer_count)
         say_layer(w, 2);
-    say(w, "    )\n");
+    ek_text_say(&w->text, "    )\n");
 }
 
 static void say_head(writer *w)
@@ -448,51 +416,53 @@ static void say_head(writer *w)
     const ek_dims in = w->net->input, out = ek_net_output(w->net);
     char shape[64];
     snprintf(shape, sizeof shape, out.flat ? "[N, %d]" : "[N, %d, %d, %d]", out.c, out.h, out.w);
-    sayf(w,
-         "\"\"\"A net of Evenkeel's in PyTorch: its state_dict is the model file, tensor by tensor.\n\n"
-         "    from FILE import load, save       # this file, without its .py\n"
-         "    net = load(\"model.safetensors\")   # strictly, for prediction\n"
-         "    logits = net(images)              # [N, %d, %d, %d], pixels from 0 to 1; gives %s\n",
-         in.c, in.h, in.w, shape);
-    say(w, "    save(net, \"back.safetensors\")     # a model file again\n\n");
-    say(w, "Written by `evenkeel export --to pytorch`.\n\"\"\"\n\nimport torch\nfrom torch import nn\n");
+    ek_text_sayf(&w->text,
+                 "\"\"\"A net of Evenkeel's in PyTorch: its state_dict is the model file, tensor by tensor.\n\n"
+                 "    from FILE import load, save       # this file, without its .py\n"
+                 "    net = load(\"model.safetensors\")   # strictly, for prediction\n"
+                 "    logits = net(images)              # [N, %d, %d, %d], pixels from 0 to 1; gives %s\n",
+                 in.c, in.h, in.w, shape);
+    ek_text_say(&w->text, "    save(net, \"back.safetensors\")     # a model file again\n\n");
+    ek_text_say(&w->text,
+                "Written by `evenkeel export --to pytorch`.\n\"\"\"\n\nimport torch\nfrom torch import nn\n");
 }
 
 static void say_labels(writer *w, const char *labels)
 {
-    say(w, "\n# What the outputs stand for.\nLABELS = [\n");
+    ek_text_say(&w->text, "\n# What the outputs stand for.\nLABELS = [\n");
     for (size_t length; *labels; labels += length + (labels[length] != 0)) {
         length = strcspn(labels, "\n");
         char *label = ek_calloc(length + 1, 1);
-        w->failed = w->failed || !label;
+        w->text.failed = w->text.failed || !label;
         if (!label)
             return;
         memcpy(label, labels, length);
-        say(w, "    ");
+        ek_text_say(&w->text, "    ");
         say_string(w, label);
-        say(w, ",\n");
+        ek_text_say(&w->text, ",\n");
         ek_free(label);
     }
-    say(w, "]\n");
+    ek_text_say(&w->text, "]\n");
 }
 
 /* What makes a state_dict a model file: the net's text, and those notes that stay true when its weights change. */
 static void say_metadata(writer *w, const char *text)
 {
     static const char *const notes[] = {"labels", "input.mean", "input.std"};
-    say(w, "\n\n# What makes a state_dict a model file of Evenkeel's.\nNET = \"\"\"\\\n");
-    say(w, text); /* of the language's words and numbers: nothing in it needs an escape */
-    say(w, "\"\"\"\nMETADATA = {\n    \"format\": \"pt\",\n");
-    sayf(w, "    \"%s\": \"%d\",\n    \"%s\": NET,\n", EK_MODEL_KEY_VERSION, EK_MODEL_VERSION, EK_MODEL_KEY_NET);
+    ek_text_say(&w->text, "\n\n# What makes a state_dict a model file of Evenkeel's.\nNET = \"\"\"\\\n");
+    ek_text_say(&w->text, text); /* of the language's words and numbers: nothing in it needs an escape */
+    ek_text_say(&w->text, "\"\"\"\nMETADATA = {\n    \"format\": \"pt\",\n");
+    ek_text_sayf(&w->text, "    \"%s\": \"%d\",\n    \"%s\": NET,\n", EK_MODEL_KEY_VERSION, EK_MODEL_VERSION,
+                 EK_MODEL_KEY_NET);
     for (size_t i = 0; i < sizeof notes / sizeof *notes; i++) {
         const char *value = ek_net_note(w->net, notes[i]);
         if (!value)
             continue;
-        sayf(w, "    \"" EK_MODEL_KEY_NOTE "%s\": ", notes[i]);
+        ek_text_sayf(&w->text, "    \"" EK_MODEL_KEY_NOTE "%s\": ", notes[i]);
         say_string(w, value);
-        say(w, ",\n");
+        ek_text_say(&w->text, ",\n");
     }
-    say(w, "}\n");
+    ek_text_say(&w->text, "}\n");
 }
 
 static const char files_text[] =
@@ -518,7 +488,7 @@ static void say_all(writer *w, const char *text, const float *mean)
         say_labels(w, labels);
     say_classes(w, mean != NULL);
     say_build(w, mean);
-    say(w, files_text);
+    ek_text_say(&w->text, files_text);
     say_metadata(w, text);
 }
 
@@ -534,13 +504,11 @@ char *ek_net_pytorch_text(const ek_net *net)
     const size_t channels = (size_t)net->input.c;
     float *mean = ek_calloc(2 * channels, sizeof *mean);
     char *text = mean ? ek_net_text(net) : NULL;
-    writer w = {.net = net, .failed = !text || ek_net_normalization(net, &normalized, mean, mean + channels)};
-    if (!w.failed)
+    writer w = {.net = net};
+    w.text.failed = !text || ek_net_normalization(net, &normalized, mean, mean + channels);
+    if (!w.text.failed)
         say_all(&w, text, normalized ? mean : NULL);
     ek_free(mean);
     free(text);
-    if (!w.failed)
-        return w.text;
-    ek_free(w.text);
-    return NULL;
+    return ek_text_end(&w.text);
 }

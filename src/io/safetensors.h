@@ -64,6 +64,9 @@ typedef struct ek_safetensors {
     ek_safetensors_pair *metadata; /* likewise */
     size_t metadata_count;
     const ek_safetensors_tensor **by_name;
+    const char *
+        *was; /* names in the file where tensors were renamed (rename.h), in the order of `tensors`, else NULL */
+    char **renamed; /* the new ones, owned */
 } ek_safetensors;
 
 /* Reads and checks a file. EK_ERR_FORMAT names the file, the tensor and what is wrong with it. */
@@ -77,6 +80,9 @@ ek_status ek_safetensors_parse(ek_safetensors **file, const char *name, unsigned
 ek_status ek_safetensors_read_checked(ek_safetensors **file, const char *path, size_t limit, const char *checksums);
 
 void ek_safetensors_free(ek_safetensors *file);
+
+/* Sorts by_name; a tensor whose name another one has, NULL where there is none. */
+const ek_safetensors_tensor *ek_safetensors_sort(ek_safetensors *file);
 
 /* NULL when there is none. */
 const ek_safetensors_tensor *ek_safetensors_find(const ek_safetensors *file, const char *name);

@@ -260,11 +260,25 @@ static ek_status check_tensors(ek_safetensors *file, const char *name, const uns
     }
     qsort(file->by_name, count, sizeof *file->by_name, compare_places); /* for a moment they are by place */
     EK_TRY(check_places(file, name, data_size));
-    qsort(file->by_name, count, sizeof *file->by_name, compare_names);
-    for (size_t i = 1; i < count; i++)
-        if (strcmp(file->by_name[i - 1]->name, file->by_name[i]->name) == 0)
-            return ek_fail(EK_ERR_FORMAT, "%s: tensor '%.100s' is there twice", name, file->by_name[i]->name);
-    return EK_OK;
+    const ek_safetensors_tensor *twice = ek_safetensors_sort(file);
+    return twice ? ek_fail(EK_ERR_FORMAT, "%s: tensor '%.100s' is there twice", name, twice->name) : EK_OK;
+}
+
+/* PyTorch's own files are zip archives, older ones pickles (protocol 2 on); neither is read, since a pickle is a
+ * program. */
+static ek_status check_kind(const char *name, const unsigned char *bytes, size_t size)
+{
+    const bool zip = size >= 4 && memcmp(bytes, "PK\3\4", 4) == 0;
+    const bool pickle =
+        size >= 2 && bytes[0] == 0x80 && bytes[1] >= 2 && bytes[1] <= 5 && !(size > 8 && bytes[8] == '{');
+    if (!zip && !pickle)
+        return EK_OK;
+    return ek_fail(
+        EK_ERR_UNSUPPORTED,
+        "%s: a file of torch.save, which holds a program, or another archive; in Python make its tensors a "
+        "safetensors file: import torch; from safetensors.torch import save_file; "
+        "save_file(torch.load(\"%.200s\", map_location=\"cpu\"), \"weights.safetensors\")",
+        name, name);
 }
 
 static ek_status parse(ek_safetensors *file, const char *name, size_t size)
@@ -274,6 +288,7 @@ static ek_status parse(ek_safetensors *file, const char *name, size_t size)
     uint64_t header = 0;
     for (int i = 7; i >= 0; i--)
         header = header << 8 | file->bytes[i];
+    EK_TRY(check_kind(name, file->bytes, size));
     if (header > EK_SAFETENSORS_HEADER_MAX)
         return ek_fail(EK_ERR_FORMAT, "%s: no safetensors file: its first bytes announce a header of %ju bytes", name,
                        (uintmax_t)header);
@@ -362,6 +377,10 @@ void ek_safetensors_free(ek_safetensors *file)
 {
     if (!file)
         return;
+    for (size_t i = 0; file->renamed && i < file->tensor_count; i++)
+        ek_free(file->renamed[i]);
+    ek_free(file->renamed);
+    ek_free(file->was);
     ek_free(file->by_name);
     ek_free(file->metadata);
     ek_free(file->tensors);
@@ -370,6 +389,15 @@ void ek_safetensors_free(ek_safetensors *file)
 }
 
 /* ---- Looking things up -------------------------------------------------------------------------------------- */
+
+const ek_safetensors_tensor *ek_safetensors_sort(ek_safetensors *file)
+{
+    qsort(file->by_name, file->tensor_count, sizeof *file->by_name, compare_names);
+    for (size_t i = 1; i < file->tensor_count; i++)
+        if (strcmp(file->by_name[i - 1]->name, file->by_name[i]->name) == 0)
+            return file->by_name[i];
+    return NULL;
+}
 
 const ek_safetensors_tensor *ek_safetensors_find(const ek_safetensors *file, const char *name)
 {

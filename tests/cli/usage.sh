@@ -6,7 +6,7 @@
 passes "--help lists the commands" "^  train " "$EVENKEEL" --help
 passes "-h is --help" "^  inspect " "$EVENKEEL" -h
 passes "--version" "^evenkeel [0-9]+\.[0-9]+\.[0-9]+$" "$EVENKEEL" --version
-for command in train eval calibrate inspect export data "data fetch" "data info" "data show" bench; do
+for command in train eval calibrate inspect export import data "data fetch" "data info" "data show" bench; do
     passes "$command --help tells the exit statuses" "^Exit status: 0 done, 1 failed, 2 wrong usage" \
         "$EVENKEEL" $command --help
     same "$command --help begins with the usage" "Usage: evenkeel $command" \
