@@ -45,6 +45,7 @@ bench: ## the speed tables, PyTorch's beside ours where it is installed: quiet m
 	@$(MAKE) all
 	@cmake --build $(BUILD) --target bench_programs
 	bench/run.py --evenkeel $(BUILD)/evenkeel
+	bench/predict.py --evenkeel $(BUILD)/evenkeel
 	$(BUILD)/bench/bench_norm
 	bench/process.py --evenkeel $(BUILD)/evenkeel
 	bench/watched.py --evenkeel $(BUILD)/evenkeel

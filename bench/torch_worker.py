@@ -5,7 +5,9 @@ driven as README.md describes.
 
     torch_worker.py --threads 2 --variant hybrid-trace        training, batch 128, shuffled
     torch_worker.py --net resnet-20 --variant channels-last   likewise; or resnet-18, batch 32
-    torch_worker.py --threads 1 --predict 256                 prediction, frozen
+    torch_worker.py --threads 1 --predict 256                 prediction, frozen; with --net of resnet-20, too
+    torch_worker.py --threads 1 --predict 1 --variant eager   prediction, as the net stands
+    torch_worker.py --net resnet-20 --onnx FILE               the net as an ONNX file, for onnx_worker.py
     torch_worker.py --check                                   every variant against the plain network
 
 Settings that would make PyTorch slower than it can be are avoided: OpenBLAS's own threads fight PyTorch's (left
@@ -178,9 +180,11 @@ def training_step(torch, net, variant, images, labels, batch):
     return run
 
 
-def prediction_step(torch, net, batch, images):
+def prediction_step(torch, net, batch, images, eager):
     net.eval()
-    net = torch.jit.freeze(torch.jit.script(net))  # folds batch norm into the convolutions
+    if not eager:
+        # Folds batch norm into the convolutions.
+        net = torch.jit.freeze(torch.jit.trace(net, images[:batch], check_trace=False))
     state = {"next": 0}
 
     def run(steps):
@@ -225,15 +229,21 @@ def main():
     parser.add_argument("--net", choices=TRAINING, default="bn-lenet")
     parser.add_argument("--variant", choices=VARIANTS, default="hybrid-trace")
     parser.add_argument("--predict", type=int, metavar="BATCH", help="prediction instead of training")
+    parser.add_argument("--onnx", metavar="FILE", help="write the net there, in its form for prediction")
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    if options.net != "bn-lenet" and (options.predict or options.check or options.variant.startswith("hybrid")):
-        parser.error("residual nets are trained, in the variants eager, foreach, trace and channels-last")
+    if options.net != "bn-lenet" and not (options.predict or options.onnx) and (
+            options.check or options.variant.startswith("hybrid")):
+        parser.error("residual nets are trained in the variants eager, foreach, trace and channels-last")
     restart_with_environment(options.threads)
 
     import torch
     torch.set_num_threads(options.threads)
     batch, shape = TRAINING[options.net]
+    if options.onnx:
+        torch.onnx.export(build(torch, options.net).eval(), torch.rand(2, *shape), options.onnx, input_names=["input"],
+                          dynamic_axes={"input": {0: "n"}})
+        return
     if options.net == "bn-lenet":
         data = find_data()
         images = read_idx(torch, f"{data}/train-images-idx3-ubyte").unsqueeze(1).float() / 255
@@ -245,7 +255,8 @@ def main():
         return
     before = resident()
     if options.predict:
-        run, batch = prediction_step(torch, build(torch), options.predict, images), options.predict
+        batch = options.predict
+        run = prediction_step(torch, build(torch, options.net), batch, images, options.variant == "eager")
     else:
         run = training_step(torch, build(torch, options.net), options.variant, images, labels, batch)
     run(20 if options.net == "bn-lenet" else 3)  # the tracing executor settles in the first calls

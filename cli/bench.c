@@ -18,10 +18,12 @@ static const kind kinds[] = {
     {"peak", "fused multiply-adds, the peak", bench_open_peak, 0, NULL},
     {"train", "train bn-lenet", bench_open_net, 1.517e6, NULL},
     {"predict", "predict bn-lenet", bench_open_net, 0.563e6, NULL},
+    {"predictor", "predict bn-lenet, one image", bench_open_predictor, 0.563e6, NULL},
     {"bn-forward", "batch norm forward", bench_open_norm, 0, "bn-forward-loop"},
     {"bn-forward-loop", "  plain loop, same bytes", bench_open_loop, 0, NULL},
     {"bn-backward", "batch norm backward", bench_open_norm, 0, "bn-backward-loop"},
     {"bn-backward-loop", "  plain loop, same bytes", bench_open_loop, 0, NULL},
+    {"predictor-resnet-20", NULL, bench_open_predictor, 81.6e6, NULL},
     /* Steps of half a second and more: by bench/run.py alone. */
     {"train-resnet-20", NULL, bench_open_net, 0, NULL},
     {"train-resnet-18", NULL, bench_open_net, 0, NULL},
@@ -51,8 +53,8 @@ static int serve(const cli_command *self, const char *name, const bench_settings
             wanted = &kinds[i];
     if (!wanted)
         return cli_usage(self,
-                         "--worker: '%s' is none of peak, train, predict, bn-forward, bn-forward-loop, "
-                         "bn-backward, bn-backward-loop, train-resnet-20, train-resnet-18",
+                         "--worker: '%s' is none of peak, train, predict, predictor, bn-forward, bn-forward-loop, "
+                         "bn-backward, bn-backward-loop, predictor-resnet-20, train-resnet-20, train-resnet-18",
                          name);
     if (!wanted->open(&work, name, settings))
         return cli_fail(self, "%s", bench_error);
@@ -216,7 +218,8 @@ static bool open_rows(table *t, const bench_settings *settings, const int *threa
     for (int i = 0; i < threads_count; i++) {
         for (int k = 0; k < KINDS && kinds[k].label; k++) {
             row *r = &t->rows[t->count++];
-            const bench_settings here = {.threads = threads[i], .batch_size = settings->batch_size};
+            const bool alone = kinds[k].open == bench_open_predictor;
+            const bench_settings here = {.threads = threads[i], .batch_size = alone ? 1 : settings->batch_size};
             *r = (row){.kind = &kinds[k], .threads = threads[i]};
             r->open = r->kind->open(&r->work, r->kind->name, &here);
             if (!r->open || !calibrate(r, t->window))
@@ -263,7 +266,7 @@ int cli_bench(const cli_command *self, int argc, char **argv)
         {"--threads", .value = "N", .integer = &settings.threads, .low = 1, .high = CLI_THREADS_MAX,
          .help = "so many alone (one, and all processors)"},
         {"--batch-size", .value = "N", .integer = &settings.batch_size, .low = 1, .high = CLI_COUNT_MAX,
-         .help = "images in a step (128 to train, 256 to predict)"},
+         .help = "images in a step (128 to train, 256 to predict, 1 to a predictor)"},
         {"--json", .flag = &json, .help = "print JSON"},
         {"--worker", .value = "KIND", .text = &worker,
          .help = "be measured by bench/run.py, as bench/README.md says"},

@@ -17,15 +17,16 @@ typedef struct bench_work {
 
 typedef struct bench_settings {
     int threads;
-    int batch_size; /* of train and predict; 0: 128 and 256 */
+    int batch_size; /* of train, predict and predictor; 0: 128, 256 and 1 */
 } bench_settings;
 
 /* A function per file that opens works of a `kind`; false with bench_error set. */
 typedef bool bench_open_function(bench_work *work, const char *kind, const bench_settings *settings);
-bench_open_function bench_open_peak; /* "peak" */
-bench_open_function bench_open_net;  /* "train", "train-resnet-20", "train-resnet-18", "predict" */
-bench_open_function bench_open_norm; /* "bn-forward", "bn-backward" */
-bench_open_function bench_open_loop; /* "bn-forward-loop", "bn-backward-loop" */
+bench_open_function bench_open_peak;      /* "peak" */
+bench_open_function bench_open_net;       /* "train", "train-resnet-20", "train-resnet-18", "predict" */
+bench_open_function bench_open_predictor; /* "predictor", "predictor-resnet-20" */
+bench_open_function bench_open_norm;      /* "bn-forward", "bn-backward" */
+bench_open_function bench_open_loop;      /* "bn-forward-loop", "bn-backward-loop" */
 
 /* The data and arrays that works share; freed after the last is closed. */
 void bench_free_images(void);

@@ -18,6 +18,7 @@
 #include "evenkeel.h"
 #include "gradient_nets.h"
 #include "net/net.h"
+#include "random_net.h"
 
 #define assert_ok(call)                                                                                              \
     do {                                                                                                             \
@@ -147,6 +148,19 @@ static void test_builtins(void **state)
     }
 }
 
+static void test_random_nets(void **state)
+{
+    (void)state;
+    const int count = getenv("EVENKEEL_TEST_QUICK") ? 60 : 300;
+    for (int i = 0; i < count; i++) {
+        ek_net *net = random_net((uint64_t)i, RANDOM_NET_TRACKED);
+        char *text = ek_net_text(net);
+        check_net(text, net, 1 + i % 20);
+        free(text);
+        ek_net_free(net);
+    }
+}
+
 /* Layers that single samples compute in ways of their own: grouped and depthwise convolutions, layouts that meet,
  * values that several read, features of an image. */
 static void test_shapes(void **state)
@@ -165,6 +179,15 @@ static void test_shapes(void **state)
         "input 3 12 10\nconv2d 18 kernel=3 padding=1\nrelu\nresidual shortcut=pad stride=2 {\n"
         "conv2d 36 kernel=3 padding=1 stride=2\nbatchnorm\nrelu\nconv2d 36 kernel=3 padding=1\nbatchnorm\n}\nrelu\n"
         "conv2d 36 kernel=3 padding=1\nmaxpool 3 stride=2 padding=1\nlayernorm\nflatten\nlinear 4\n",
+        /* the first layers by columns in the lanes, and what reads them: padded, pooled, copied */
+        "input 1 11 17\nconv2d 3 kernel=3\nsigmoid\nconv2d 5 kernel=2 padding=1\nrelu\nconv2d 4 kernel=3\n"
+        "batchnorm\ntanh\nflatten\nlinear 4\n",
+        "input 2 14 22\nconv2d 6 kernel=5 padding=2\nbatchnorm\nrelu\nmaxpool 2\n"
+        "conv2d 7 kernel=3 padding=3 stride=2x1\nleaky_relu negative_slope=0.1\navgpool 2\nconv2d 20 kernel=3\n"
+        "flatten\nlinear 4\n",
+        "input 1 12 12\nconv2d 2 kernel=3\ngelu\nflatten\nlinear 30\nrelu\nlinear 4\n",
+        "input 1 12 12\nconv2d 2 kernel=3\nsigmoid\n",
+        "input 1 12 12\nconv2d 2 kernel=3 padding=1\nresidual {\nconv2d 2 kernel=3 padding=1\n}\nrelu\nmaxpool 3\n",
         "input 1 3 3\nflatten\nrelu\nresidual {\nlinear 9\nbatchnorm\n}\nlayernorm\nlinear 150\n",
         "input 3 6 6\nmaxpool 2\nconv2d 30 kernel=2\n", /* ends in images */
     };
@@ -347,9 +370,9 @@ static void test_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nets),   cmocka_unit_test(test_builtins), cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_bytes),  cmocka_unit_test(test_threads),  cmocka_unit_test(test_out_of_memory),
-        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_nets),          cmocka_unit_test(test_builtins), cmocka_unit_test(test_random_nets),
+        cmocka_unit_test(test_shapes),        cmocka_unit_test(test_bytes),    cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

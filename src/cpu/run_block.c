@@ -10,25 +10,6 @@ static float *scratch(const ek_backend *b, int thread)
     return b->program->arena + b->program->scratch_at + (size_t)thread * b->program->scratch_stride;
 }
 
-static void load_values(const ek_backend *b, const ek_step *s, int64_t block, int live, float *y)
-{
-    const size_t size = (size_t)s->u.pass.size;
-    const ek_normal *normal = b->batch->normal;
-    for (int n = 0; n < EK_LANES; n++) { /* dead lanes repeat the block's first sample */
-        const float *x = b->batch->values + ((size_t)block * EK_LANES + (size_t)(n < live ? n : 0)) * size;
-        for (size_t i = 0; i < size; i++)
-            y[i * EK_LANES + (size_t)n] = x[i];
-    }
-    if (!normal)
-        return;
-    const size_t plane = size / (size_t)normal->c * EK_LANES;
-    for (int c = 0; c < normal->c; c++)
-        for (size_t i = 0; i < plane; i++) {
-            float *value = y + (size_t)c * plane + i;
-            *value = (*value - normal->mean[c]) / normal->std[c];
-        }
-}
-
 /* Bytes of a block's images, changed on the way where the batch asks for it. */
 static void gather(const ek_backend *b, const ek_step *s, int64_t block, int live, int thread, float *y)
 {
@@ -229,7 +210,8 @@ void ek_run_piece(ek_backend *b, const ek_step *s, int64_t block, int piece, int
         gather(b, s, block, live, thread, ek_at(b, s->y, on));
         break;
     case EK_STEP_LOAD:
-        load_values(b, s, block, live, ek_at(b, s->y, on));
+        k->load(batch->values + block * EK_LANES * s->u.pass.size, live, s->u.pass.size, batch->normal,
+                ek_at(b, s->y, on));
         break;
     case EK_STEP_STORE:
         store_logits(b, s, block, live, ek_at(b, s->x, on));

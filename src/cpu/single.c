@@ -86,7 +86,7 @@ static void surround(const run *r, int value)
     if (!(v->top | v->left | v->bottom | v->right))
         return;
     const int planes = v->planar ? v->c : 1;
-    const ptrdiff_t left = v->left * v->column, right = v->right * v->column, width = v->w * v->column;
+    const ptrdiff_t left = v->left * v->column, width = v->w * v->column, right = v->row - left - width;
     float *x = r->slot + v->at;
     for (int c = 0; c < planes; c++) {
         /* The right of a row and the left of the next lie side by side. */
@@ -144,8 +144,9 @@ static void run_map(const run *r, const ek_single_op *op)
     const float *x = inside(r, op->x) + ek_single_corner(v, g), *numbers = s->numbers + op->numbers;
     const int32_t *offsets = s->offsets + op->offsets;
     float *y = inside(r, op->y);
-    if (op->kind == EK_SINGLE_DEPTHWISE) {
-        s->kernels->depthwise(&op->u.map.one, numbers, offsets, x, y);
+    if (op->kind != EK_SINGLE_CONV) {
+        (op->kind == EK_SINGLE_DEPTHWISE ? s->kernels->depthwise : s->kernels->columns)(&op->u.map.one, numbers,
+                                                                                        offsets, x, y);
         return;
     }
     const int inputs = g->c / g->groups, outputs = g->k / g->groups;
@@ -169,9 +170,29 @@ static ek_single_norm norm_of(const run *r, const ek_single_op *op)
     return (ek_single_norm){numbers, numbers + stride, numbers + 2 * stride, numbers + 3 * stride};
 }
 
+/* A channel at a time: activated to the scratch as it lies, gaps between rows and all, then pooled. */
+static void run_planar(const run *r, const ek_single_op *op)
+{
+    const ek_single_kernels *k = r->single->kernels;
+    const ek_single_value *x = &r->single->values[op->x], *y = &r->single->values[op->y];
+    const ek_unit *u = &op->u.unit.u;
+    const float *from = inside(r, op->x);
+    float *to = inside(r, op->y);
+    for (int c = 0; c < x->c; c++, from += x->channel, to += y->channel) {
+        k->activate(u->activation, u->negative_slope, (size_t)((x->h - 1) * x->row + x->w), from, r->scratch);
+        k->pool_planar(u->maximum, u->h, u->w, r->scratch, x->row, to, y->row);
+    }
+}
+
 static void run_activate(const run *r, const ek_single_op *op)
 {
     const ek_single_value *x = &r->single->values[op->x], *y = &r->single->values[op->y];
+    if (x->row == y->row && x->channel == y->channel && x->top + x->left + y->top + y->left == 0) { /* one piece */
+        const size_t count = (size_t)(x->planar ? x->c * x->channel : x->h * x->row);
+        r->single->kernels->activate(op->u.unit.u.activation, op->u.unit.u.negative_slope, count, inside(r, op->x),
+                                     inside(r, op->y));
+        return;
+    }
     const int planes = x->planar ? x->c : 1;
     for (int c = 0; c < planes; c++)
         for (int h = 0; h < x->h; h++)
@@ -207,6 +228,7 @@ static void run_op(const run *r, const ek_single_op *op)
         load(r, op);
         break;
     case EK_SINGLE_CONV:
+    case EK_SINGLE_COLUMNS:
     case EK_SINGLE_DEPTHWISE:
         run_map(r, op);
         break;
@@ -216,6 +238,9 @@ static void run_op(const run *r, const ek_single_op *op)
     case EK_SINGLE_UNIT:
         k->unit(&op->u.unit.u, op->u.unit.norm ? &norm : NULL, channels_of(r, op->x), r->scratch,
                 channels_of(r, op->y));
+        break;
+    case EK_SINGLE_PLANAR:
+        run_planar(r, op);
         break;
     case EK_SINGLE_ACTIVATE:
         run_activate(r, op);
@@ -253,8 +278,8 @@ void ek_single_run(const ek_single *s, int slot, const ek_sample *sample, float 
         .single = s, .slot = memory, .scratch = memory + s->scratch_at, .sample = sample, .logits = logits};
     for (int i = 0; i < s->op_count; i++) {
         const ek_single_op *op = &s->ops[i];
-        if (op->y >= 0 && s->values[op->y].first == i)
-            surround(&r, op->y);
         run_op(&r, op);
+        if (op->y >= 0 && s->values[op->y].first == i) /* behind the writer, which may have written whole registers */
+            surround(&r, op->y);
     }
 }

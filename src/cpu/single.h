@@ -13,6 +13,7 @@
 typedef struct ek_single_value {
     int c, h, w;
     bool planar;
+    bool wide;                    /* planar: rows are whole registers long, and are written so */
     int lanes;                    /* channels that writers may overrun to: at least c */
     int top, left, bottom, right; /* zeros around it */
     int first, last;              /* operations from the one that writes it to the last that reads it */
@@ -24,9 +25,11 @@ typedef struct ek_single_value {
 typedef enum ek_single_kind {
     EK_SINGLE_LOAD,      /* the sample to y */
     EK_SINGLE_CONV,      /* x to y */
+    EK_SINGLE_COLUMNS,   /* the same, from planar to planar */
     EK_SINGLE_DEPTHWISE, /* */
     EK_SINGLE_WINOGRAD,  /* */
     EK_SINGLE_UNIT,      /* x to y */
+    EK_SINGLE_PLANAR,    /* a unit without norm, of pool 2, from planar to planar */
     EK_SINGLE_ACTIVATE,  /* x to y, in either layout */
     EK_SINGLE_POOL,      /* x to y */
     EK_SINGLE_LAYERNORM, /* x to y, in either layout */

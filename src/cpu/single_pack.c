@@ -18,10 +18,14 @@ static size_t whole(size_t floats, size_t unit)
 static ek_status shape_value(const ek_single *s, ek_single_value *v)
 {
     const size_t rows = ek_size_add((size_t)v->top + (size_t)v->bottom, (size_t)v->h);
-    const size_t columns = ek_size_add((size_t)v->left + (size_t)v->right, (size_t)v->w);
+    const size_t whole_row = (size_t)v->left + (v->wide ? whole((size_t)v->w, (size_t)s->kernels->part) : 0);
+    size_t columns = ek_size_add((size_t)v->left + (size_t)v->right, (size_t)v->w);
+    columns = columns > whole_row ? columns : whole_row;
     const size_t lanes = v->planar ? 1 : whole((size_t)(v->lanes > v->c ? v->lanes : v->c), (size_t)s->kernels->part);
     const size_t plane = ek_size_mul(rows, columns);
     v->size = ek_size_mul(plane, v->planar ? (size_t)v->c : lanes);
+    if (v->planar)
+        v->size = ek_size_add(v->size, EK_SINGLE_SLACK);
     if (v->size > INT32_MAX)
         return ek_fail(EK_ERR_UNSUPPORTED, "a value of %dx%dx%d is too large for single samples", v->c, v->h, v->w);
     v->channel = v->planar ? (ptrdiff_t)plane : 1;
@@ -85,6 +89,8 @@ static size_t scratch_of(const ek_single *s, const ek_single_op *op)
         return s->kernels->winograd_scratch(&op->u.map.g);
     if (op->kind == EK_SINGLE_LAYERNORM)
         return (size_t)op->u.layernorm.m;
+    if (op->kind == EK_SINGLE_PLANAR)
+        return ek_size_add((size_t)s->values[op->x].channel, EK_SINGLE_SLACK);
     if (op->kind == EK_SINGLE_UNIT)
         return ek_size_mul((size_t)op->u.unit.u.pool * (size_t)op->u.unit.u.w, (size_t)s->values[op->x].column);
     return 0;
@@ -106,7 +112,8 @@ static void count_map(const ek_single *s, ek_single_op *op)
 {
     const ek_conv *g = &op->u.map.g;
     const ek_conv one = ek_conv_group(g);
-    const size_t channels = whole_parts(s, op->kind == EK_SINGLE_DEPTHWISE ? g->k : one.k);
+    const size_t channels =
+        op->kind == EK_SINGLE_COLUMNS ? (size_t)g->k : whole_parts(s, op->kind == EK_SINGLE_DEPTHWISE ? g->k : one.k);
     const size_t taps = op->kind == EK_SINGLE_WINOGRAD ? (size_t)g->c : taps_of(&one);
     op->numbers_stride = ek_size_mul(channels, taps + 1);
     if (op->kind == EK_SINGLE_WINOGRAD)
@@ -119,6 +126,7 @@ static void count_numbers(const ek_single *s, ek_single_op *op)
 {
     switch (op->kind) {
     case EK_SINGLE_CONV:
+    case EK_SINGLE_COLUMNS:
     case EK_SINGLE_DEPTHWISE:
     case EK_SINGLE_WINOGRAD:
         count_map(s, op);
@@ -144,6 +152,7 @@ static size_t offsets_of(const ek_single_op *op)
     const ek_conv *g = &op->u.map.g;
     switch (op->kind) {
     case EK_SINGLE_CONV:
+    case EK_SINGLE_COLUMNS:
     case EK_SINGLE_DEPTHWISE: {
         const ek_conv one = ek_conv_group(g);
         return taps_of(&one);
@@ -191,7 +200,8 @@ static void fill_map(ek_single *s, ek_single_op *op)
                                      .x_row = g->stride_h * x->row,
                                      .x_column = g->stride_w * x->column,
                                      .y_row = y->row,
-                                     .y_column = y->column};
+                                     .y_column = y->column,
+                                     .y_channel = y->channel};
     if (op->kind == EK_SINGLE_WINOGRAD) {
         s->kernels->winograd_pack(g, op->u.map.weight, bias, numbers);
         for (int c = 0; c < g->c; c++)
@@ -199,8 +209,9 @@ static void fill_map(ek_single *s, ek_single_op *op)
         return;
     }
     fill_offsets(&one, x, offsets);
-    if (depthwise) {
-        s->kernels->depthwise_pack(&op->u.map.one, op->u.map.weight, bias, numbers);
+    if (op->kind != EK_SINGLE_CONV) {
+        (depthwise ? s->kernels->depthwise_pack : s->kernels->columns_pack)(&op->u.map.one, op->u.map.weight, bias,
+                                                                            numbers);
         return;
     }
     for (int i = 0; i < g->groups; i++)
@@ -223,6 +234,7 @@ static ek_status fill_numbers(ek_single *s, const ek_program *program, ek_single
     float *numbers = s->numbers + op->numbers;
     switch (op->kind) {
     case EK_SINGLE_CONV:
+    case EK_SINGLE_COLUMNS:
     case EK_SINGLE_DEPTHWISE:
     case EK_SINGLE_WINOGRAD:
         fill_map(s, op);

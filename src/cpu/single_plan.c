@@ -112,55 +112,56 @@ static const piece *piece_at(const builder *b, ek_buffer at)
     return NULL;
 }
 
-/* The pieces that lie one behind the other from `at` on, made one value: images beside each other in channels where
- * all are h x w, else features. */
-static ek_status join_pieces(builder *b, ek_buffer at, int64_t count, int h, int w, int *value)
+/* The pieces that lie one behind the other from `at` on, made one value: beside each other in channels where their rows
+ * and columns are the same, which is their order in memory too; else as features. */
+static ek_status join_pieces(builder *b, ek_buffer at, int64_t count, int *value)
 {
-    bool alike = count % ((int64_t)h * w) == 0;
+    int h = 1, w = 1;
+    bool alike = true;
     ek_buffer next = at;
     for (int64_t done = 0; done < count;) {
         const piece *p = piece_at(b, next);
         if (!p || p->count > count - done)
             return lost(b);
         const ek_single_value *v = &b->single->values[p->value];
-        alike = alike && v->h == h && v->w == w;
+        alike = alike && (done == 0 || (v->h == h && v->w == w));
+        h = v->h;
+        w = v->w;
         done += p->count;
         next.shift += (size_t)p->count * EK_LANES;
     }
-    const int64_t channels = alike ? count / ((int64_t)h * w) : count;
-    EK_TRY(new_value(b, (int)channels, alike ? h : 1, alike ? w : 1, false, value));
+    const int64_t plane = alike ? (int64_t)h * w : 1;
+    EK_TRY(new_value(b, (int)(count / plane), alike ? h : 1, alike ? w : 1, false, value));
     next = at;
     for (int64_t done = 0; done < count;) {
         const piece *p = piece_at(b, next);
         const ek_single_value *v = &b->single->values[p->value];
-        const int first = (int)(alike ? done / ((int64_t)h * w) : done);
-        const int64_t size = p->count;
-        ek_single_op *op;
         const bool features = !alike && v->h * v->w > 1;
+        ek_single_op *op;
         EK_TRY(new_op(b, features ? EK_SINGLE_FLATTEN : EK_SINGLE_COPY, p->value, -1, *value, &op));
-        op->first = first;
-        done += size;
-        next.shift += (size_t)size * EK_LANES;
+        op->first = (int)(done / plane);
+        done += p->count;
+        next.shift += (size_t)p->count * EK_LANES;
     }
     return put(b, at, count, *value);
 }
 
 /* The value of `count` values that a step reads at `at`, whatever its shape; of several pieces as above. */
-static ek_status get(builder *b, ek_buffer at, int64_t count, int h, int w, int *value)
+static ek_status get(builder *b, ek_buffer at, int64_t count, int *value)
 {
     const piece *p = piece_at(b, at);
     if (p && p->count == count) {
         *value = p->value;
         return EK_OK;
     }
-    return join_pieces(b, at, count, h, w, value);
+    return join_pieces(b, at, count, value);
 }
 
 /* The value as an image [c][h][w] in channels, copied where it lies otherwise. */
 static ek_status get_channels(builder *b, ek_buffer at, int c, int h, int w, int *value)
 {
     const int64_t count = (int64_t)c * h * w;
-    EK_TRY(get(b, at, count, h, w, value));
+    EK_TRY(get(b, at, count, value));
     const ek_single_value *v = &b->single->values[*value];
     const bool same = v->c == c && v->h == h && v->w == w;
     if (same && !v->planar)
@@ -207,6 +208,41 @@ static const float *weights_of(const ek_program *program, const ek_step *map)
     return NULL;
 }
 
+/* Units that are computed in planar layout. */
+static bool planar_unit(const ek_step *s)
+{
+    return !s->u.unit.norm && s->u.unit.u.pool <= 2;
+}
+
+/* Whether what step s writes is read as it lies, whatever the layout, but for units between: by the first that reads
+ * it. */
+static bool read_anyhow(const builder *b, const ek_step *s)
+{
+    ek_buffer at = s->y;
+    for (const ek_step *next = s + 1; next < b->program->steps + b->program->count; next++) {
+        if (next->kind == EK_STEP_JOIN && next->r.room == at.room && next->r.shift == at.shift)
+            return false;
+        if (next->x.room != at.room || next->x.shift != at.shift)
+            continue;
+        if (next->kind == EK_STEP_UNIT && planar_unit(next)) {
+            at = next->y;
+            continue;
+        }
+        return next->kind == EK_STEP_STORE ||
+               (next->kind == EK_STEP_MAP && next->u.map.g.groups == 1 && !ek_conv_fast(&next->u.map.g));
+    }
+    return false;
+}
+
+/* Whether columns in the lanes are faster. */
+static bool by_columns(const builder *b, const ek_step *s, const ek_conv *g, const ek_single_value *x)
+{
+    const ek_single_kernels *k = b->single->kernels;
+    const ek_single_conv one = {.outputs = g->k, .p = g->p, .q = g->q, .taps = g->c * g->r * g->s};
+    return x->planar && g->groups == 1 && g->stride_w == 1 && g->p * g->q > 1 && read_anyhow(b, s) &&
+           k->columns_cost(&one) < k->conv_cost(&one);
+}
+
 static ek_status add_map(builder *b, const ek_step *s)
 {
     ek_conv g = s->u.map.g;
@@ -215,7 +251,7 @@ static ek_status add_map(builder *b, const ek_step *s)
     if (fast || depthwise)
         EK_TRY(get_channels(b, s->x, g.c, g.h, g.w, &x));
     else
-        EK_TRY(get(b, s->x, (int64_t)g.c * g.h * g.w, g.h, g.w, &x));
+        EK_TRY(get(b, s->x, (int64_t)g.c * g.h * g.w, &x));
     const ek_single_value *from = &b->single->values[x];
     if (g.h * g.w == 1 && from->h * from->w > 1) { /* features that are an image: a kernel as large as it */
         g.c = from->c;
@@ -224,14 +260,20 @@ static ek_status add_map(builder *b, const ek_step *s)
     }
     if (from->c != g.c || from->h != g.h || from->w != g.w)
         return lost(b);
-    EK_TRY(new_value(b, g.k, g.p, g.q, false, &y));
+    const bool columns = !fast && !depthwise && by_columns(b, s, &g, from);
+    EK_TRY(new_value(b, g.k, g.p, g.q, columns, &y));
+    b->single->values[y].wide = columns;
     surround(&b->single->values[x], &g, fast);
     if (g.groups > 1 && !depthwise) { /* the last group's registers may reach further than y's channels */
         const int part = b->single->kernels->part, each = g.k / g.groups;
         b->single->values[y].lanes = g.k - each + (each + part - 1) / part * part;
     }
     ek_single_op *op;
-    EK_TRY(new_op(b, fast ? EK_SINGLE_WINOGRAD : depthwise ? EK_SINGLE_DEPTHWISE : EK_SINGLE_CONV, x, -1, y, &op));
+    const ek_single_kind kind = fast        ? EK_SINGLE_WINOGRAD
+                                : depthwise ? EK_SINGLE_DEPTHWISE
+                                : columns   ? EK_SINGLE_COLUMNS
+                                            : EK_SINGLE_CONV;
+    EK_TRY(new_op(b, kind, x, -1, y, &op));
     op->u.map.g = g;
     op->u.map.weight = weights_of(b->program, s);
     op->u.map.bias = s->u.map.folded >= 0 ? b->program->arena + s->u.map.bias_at : s->u.map.bias;
@@ -242,17 +284,19 @@ static ek_status add_unit(builder *b, const ek_step *s)
 {
     const ek_unit *u = &s->u.unit.u;
     const int64_t count = (int64_t)u->c * u->h * u->w;
-    const bool plain = !s->u.unit.norm && u->pool == 1;
     int x, y;
-    if (plain)
-        EK_TRY(get(b, s->x, count, u->h, u->w, &x));
-    else
+    EK_TRY(get(b, s->x, count, &x));
+    const ek_single_value *v = &b->single->values[x];
+    const bool wide = v->wide && v->c == u->c && v->h == u->h && v->w == u->w;
+    const bool plain = !s->u.unit.norm && u->pool == 1, planar = !plain && wide && planar_unit(s);
+    if (!plain && !planar)
         EK_TRY(get_channels(b, s->x, u->c, u->h, u->w, &x));
     const ek_single_value from = b->single->values[x];
     EK_TRY(new_value(b, from.c, from.h / u->pool, from.w / u->pool, from.planar, &y));
     b->single->values[y].lanes = from.lanes;
+    b->single->values[y].wide = from.wide;
     ek_single_op *op;
-    EK_TRY(new_op(b, plain ? EK_SINGLE_ACTIVATE : EK_SINGLE_UNIT, x, -1, y, &op));
+    EK_TRY(new_op(b, plain ? EK_SINGLE_ACTIVATE : planar ? EK_SINGLE_PLANAR : EK_SINGLE_UNIT, x, -1, y, &op));
     op->u.unit.u = *u;
     op->u.unit.norm = s->u.unit.norm ? s->u.unit.norm->channels : NULL;
     return put(b, s->y, count / ((int64_t)u->pool * u->pool), y);
@@ -274,7 +318,7 @@ static ek_status add_layernorm(builder *b, const ek_step *s)
 {
     const int64_t m = s->u.layernorm.m;
     int x, y;
-    EK_TRY(get(b, s->x, m, 1, 1, &x));
+    EK_TRY(get(b, s->x, m, &x));
     const ek_single_value from = b->single->values[x];
     EK_TRY(new_value(b, from.c, from.h, from.w, from.planar, &y));
     ek_single_op *op;
@@ -314,7 +358,7 @@ static ek_status add_store(builder *b, const ek_step *s)
 {
     int x;
     ek_single_op *op;
-    EK_TRY(get(b, s->x, s->u.pass.size, 1, 1, &x));
+    EK_TRY(get(b, s->x, s->u.pass.size, &x));
     return new_op(b, EK_SINGLE_STORE, x, -1, -1, &op);
 }
 
@@ -322,7 +366,7 @@ static ek_status add_store(builder *b, const ek_step *s)
 static ek_status add_copy(builder *b, const ek_step *s)
 {
     int x;
-    EK_TRY(get(b, s->x, s->u.pass.size, 1, 1, &x));
+    EK_TRY(get(b, s->x, s->u.pass.size, &x));
     return put(b, s->y, s->u.pass.size, x);
 }
 

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/helpers"
 cd "$work" || exit 1
 
-for kind in peak train predict; do
+for kind in peak train predict predictor predictor-resnet-20; do
     printf 'go 1\ngo 3\n' | "$EVENKEEL" bench --worker $kind --threads 2 >out 2>err
     same "worker $kind" "0 3 0" "$? $(wc -l <out) $(wc -l <err)"
     same "worker $kind is ready" 1 "$(head -n 1 out | grep -Ec '^ready [1-9][0-9]* (image( [1-9][0-9]*)?|flop)$')"
@@ -12,6 +12,8 @@ for kind in peak train predict; do
 done
 printf 'go 2\n' | "$EVENKEEL" bench --worker train --batch-size 97 --threads 1 >out 2>err
 same "worker with another batch size" "ready 97 image" "$(sed -n '1s/ [0-9]*$//p' out)"
+printf 'go 2\n' | "$EVENKEEL" bench --worker predictor --batch-size 20 --threads 2 >out 2>err
+same "a predictor of several images on two threads" "ready 40 image" "$(head -n 1 out)"
 printf 'go 1\n' | "$EVENKEEL" bench --worker train-resnet-20 --batch-size 16 >out 2>err
 same "worker of a residual net" 1 "$(grep -Ec '^ready 16 image [1-9][0-9]*$' out)"
 printf 'stop\n' | "$EVENKEEL" bench --worker peak >out 2>err

@@ -509,6 +509,11 @@ static void check_gather(int size, int live, int channels)
         float *x = floats((size_t)size * LANES);
         sets[i]->blocked.gather(images, live, size, channels ? &normal : NULL, x);
         compare_exactly(sets[i]->name, "x", (size_t)size * LANES, x, want);
+        float *values = floats((size_t)live * (size_t)size), *y = floats((size_t)size * LANES);
+        for (int j = 0; j < live * size; j++)
+            values[j] = (float)images[j / size][j % size] / 255.0f;
+        sets[i]->blocked.load(values, live, size, channels ? &normal : NULL, y);
+        compare_exactly(sets[i]->name, "x of floats", (size_t)size * LANES, y, want);
     }
     check_margins();
 }

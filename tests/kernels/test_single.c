@@ -25,6 +25,16 @@ static place new_place(const ek_kernels *set, int c, int h, int w, bool planar, 
     return at;
 }
 
+/* A planar value whose rows are whole registers, for kernels that write so; with the slack that they may read. */
+static place new_wide_place(const ek_kernels *set, int c, int h, int w)
+{
+    const int part = set->single.part;
+    place at = new_place(set, c, h, (w + part - 1) / part * part, true, 0, 0, 0);
+    at.w = w;
+    at.size += EK_SINGLE_SLACK;
+    return at;
+}
+
 static size_t index_of(const place *at, int c, int h, int w)
 {
     return (size_t)(c * at->channel + (h + at->top) * at->row + (w + at->left) * at->column);
@@ -115,6 +125,26 @@ static void run_winograd(const ek_kernels *set, const conv_data *d, const place 
     k->winograd(&d->g, packed, counting, (ek_single_channels){from, x->row, x->column}, scratch, channels(y, to));
 }
 
+static void run_columns(const ek_kernels *set, const conv_data *d, const place *x, const float *from, const place *y,
+                        float *to)
+{
+    const ek_single_kernels *k = &set->single;
+    const ek_single_conv g = {.outputs = d->g.k,
+                              .p = d->g.p,
+                              .q = d->g.q,
+                              .taps = d->g.c * d->g.r * d->g.s,
+                              .x_row = d->g.stride_h * x->row,
+                              .x_column = 1,
+                              .y_row = y->row,
+                              .y_column = 1,
+                              .y_channel = y->channel};
+    float *packed = floats((size_t)g.outputs * (size_t)(g.taps + 1));
+    k->columns_pack(&g, d->weight, d->bias, packed);
+    k->columns(&g, packed, new_offsets(&d->g, x), from, to);
+    if (!(k->columns_cost(&g) > 0 && k->conv_cost(&g) > 0))
+        check_fail("%s: convolutions cost nothing", set->name);
+}
+
 static void run_block(const ek_kernels *set, const conv_data *d, bool fast, float *y)
 {
     const ek_blocked_kernels *k = &set->blocked;
@@ -129,11 +159,21 @@ static void run_block(const ek_kernels *set, const conv_data *d, bool fast, floa
     }
 }
 
-static void check_conv(ek_conv g, bool planar, bool fast)
+typedef enum way {
+    DIRECT,
+    COLUMNS,
+    WINOGRAD,
+} way;
+
+static void check_conv(ek_conv g, bool planar, way by)
 {
+    const bool fast = by == WINOGRAD;
     check_case("%s%dx%dx%d to %d, kernel %dx%d, stride %dx%d, padding %dx%d, dilation %dx%d, groups %d%s",
-               fast ? "Winograd " : "", g.c, g.h, g.w, g.k, g.r, g.s, g.stride_h, g.stride_w, g.padding_h,
-               g.padding_w, g.dilation_h, g.dilation_w, g.groups, planar ? ", planar" : "");
+               fast            ? "Winograd "
+               : by == COLUMNS ? "columns "
+                               : "",
+               g.c, g.h, g.w, g.k, g.r, g.s, g.stride_h, g.stride_w, g.padding_h, g.padding_w, g.dilation_h,
+               g.dilation_w, g.groups, planar ? ", planar" : "");
     const conv_data d = new_conv_data(g, 1, random_int(0, 3) > 0);
     double *size = doubles(d.out);
     ek_reference_conv(&g, 1, magnitudes(widened(d.weight, d.weights), d.weights),
@@ -144,11 +184,15 @@ static void check_conv(ek_conv g, bool planar, bool fast)
     const double *bound = bounds(size, d.out, (fast ? 7 : 1) * sum_error(terms), fast ? 1e-5 : 0);
     const outputs ys = new_outputs(d.out, sizeof(float));
     for (int i = 0; i < set_count; i++) {
-        const place x = new_place(sets[i], g.c, g.h, g.w, planar, g.padding_h, g.padding_w, fast);
-        const place y = new_place(sets[i], g.k, g.p, g.q, false, 1, 2, 0);
+        place x = new_place(sets[i], g.c, g.h, g.w, planar, g.padding_h, g.padding_w, fast);
+        const place y = by == COLUMNS ? new_wide_place(sets[i], g.k, g.p, g.q)
+                                      : new_place(sets[i], g.k, g.p, g.q, false, 1, 2, 0);
+        x.size += by == COLUMNS ? EK_SINGLE_SLACK : 0;
         float *from = value_of(&x, d.x), *to = floats(y.size), *block = floats(d.out * LANES);
         if (fast)
             run_winograd(sets[i], &d, &x, from, &y, to);
+        else if (by == COLUMNS)
+            run_columns(sets[i], &d, &x, from, &y, to);
         else
             run_direct(sets[i], &d, &x, from, &y, to + index_of(&y, 0, 0, 0));
         const float *got = plain_of(&y, to);
@@ -187,7 +231,7 @@ static void check_convolutions(void)
 {
     check_group("convolutions of a sample");
     for (int i = 0; i < (quick ? 40 : 200); i++)
-        check_conv(random_conv(), i % 2, false);
+        check_conv(random_conv(), i % 2, DIRECT);
     for (int k = 1; k < 260; k += quick ? 29 : 9) /* one position: a linear layer */
         check_conv(completed((ek_conv){.c = random_int(1, 80),
                                        .h = 1,
@@ -200,13 +244,22 @@ static void check_convolutions(void)
                                        .dilation_h = 1,
                                        .dilation_w = 1,
                                        .groups = 1}),
-                   false, false);
+                   false, DIRECT);
+    check_group_end();
+    check_group("convolutions of a sample by columns");
+    for (int i = 0; i < (quick ? 30 : 150); i++) {
+        ek_conv g = random_conv();
+        g.k = random_int(1, 20);
+        g.stride_w = 1;
+        g.w += random_int(0, 20);
+        check_conv(completed(g), true, COLUMNS);
+    }
     check_group_end();
     check_group("depthwise convolutions of a sample");
     for (int i = 0; i < (quick ? 15 : 60); i++) {
         ek_conv g = random_conv();
         g.c = g.groups = g.k;
-        check_conv(g, false, false);
+        check_conv(g, false, DIRECT);
     }
     check_group_end();
     check_group("Winograd's convolutions of a sample");
@@ -225,7 +278,7 @@ static void check_convolutions(void)
                                        .dilation_h = 1,
                                        .dilation_w = 1,
                                        .groups = 1}),
-                   false, true);
+                   false, WINOGRAD);
     }
     check_group_end();
 }
@@ -297,7 +350,8 @@ static void check_join(ek_join j)
     check_case("join %dx%dx%d, of %d channels, stride %d, norm %d, activation %d", j.c, j.h, j.w, j.rc, j.stride,
                j.norm, j.activation);
     const size_t in = (size_t)(j.c * j.h * j.w);
-    const float *x = random_block(in, 16, 0, 1, 0), *r = random_block((size_t)(j.rc * j.rh * j.rw), 16, 0, 1, 0);
+    const float *x = random_block(in, 16, 0, 0.7f, 0),
+                *r = random_block((size_t)(j.rc * j.rh * j.rw), 16, 0, 0.7f, 0);
     const ek_norm_channel *norm = random_norm(j.c);
     const outputs ys = new_outputs(in, sizeof(float));
     for (int i = 0; i < set_count; i++) {
@@ -350,7 +404,7 @@ static void check_pools(void)
         g.q = (g.w + 2 * g.padding_w - g.kernel_w) / g.stride_w + 1;
         check_case("pool %dx%dx%d, kernel %dx%d, maximum %d", g.c, g.h, g.w, g.kernel_h, g.kernel_w, g.maximum);
         const size_t in = (size_t)(g.c * g.h * g.w), out = (size_t)(g.c * g.p * g.q);
-        float *x = random_block(in, 16, 0, 1, 0);
+        float *x = random_block(in, 16, 0, 0.7f, 0);
         x[random_int(0, (int)in - 1) * LANES] = i % 5 ? INFINITY : NAN;
         for (int s = 0; s < set_count; s++) {
             const place from = new_place(sets[s], g.c, g.h, g.w, false, 1, 1, 0);
@@ -358,6 +412,30 @@ static void check_pools(void)
             float *xs = value_of(&from, x), *y = floats(to.size), *block = floats(out * LANES);
             sets[s]->single.pool(&g, channels(&from, xs), channels(&to, y));
             (g.maximum ? sets[s]->blocked.maxpool_forward : sets[s]->blocked.avgpool_forward)(&g, x, block);
+            compare_with_block(sets[s]->name, "y", out, plain_of(&to, y), block);
+        }
+        check_margins();
+    }
+    check_group_end();
+}
+
+static void check_planar_pools(void)
+{
+    check_group("planar windows of 2x2");
+    for (int i = 0; i < (quick ? 20 : 80); i++) {
+        const ek_unit u = {
+            .c = 1, .h = 2 * random_int(1, 5), .w = 2 * random_int(1, 30), .pool = 2, .maximum = i % 2};
+        const size_t in = (size_t)(u.h * u.w), out = in / 4;
+        float *x = random_block(in, 16, 0, 0.7f, 0);
+        x[random_int(0, (int)in - 1) * LANES] = i % 5 ? -INFINITY : NAN;
+        check_case("%dx%d, maximum %d", u.h, u.w, u.maximum);
+        for (int s = 0; s < set_count; s++) {
+            place from = new_place(sets[s], 1, u.h, u.w, true, 0, 0, 0);
+            const place to = new_wide_place(sets[s], 1, u.h / 2, u.w / 2);
+            from.size += EK_SINGLE_SLACK;
+            float *xs = value_of(&from, x), *y = floats(to.size), *block = floats(out * LANES);
+            sets[s]->single.pool_planar(u.maximum, u.h, u.w, xs, from.row, y, to.row);
+            sets[s]->blocked.unit_forward(&u, NULL, x, NULL, block);
             compare_with_block(sets[s]->name, "y", out, plain_of(&to, y), block);
         }
         check_margins();
@@ -436,6 +514,7 @@ int main(void)
     check_units();
     check_joins();
     check_pools();
+    check_planar_pools();
     check_layer_norms();
     check_ends();
     return check.groups_failed ? 1 : 0;

@@ -102,6 +102,9 @@ typedef struct ek_blocked_kernels {
      * op/input.h says unless `normal` is NULL; size is a multiple of its channels. Dead lanes repeat the first. */
     void (*gather)(const uint8_t *const *images, int live, int64_t size, const ek_normal *normal, float *x);
 
+    /* The same of floats, `size` from sample to sample. */
+    void (*load)(const float *values, int live, int64_t size, const ek_normal *normal, float *x);
+
     /* sum = a + b; sum may be either. count is a multiple of 16. */
     void (*add)(size_t count, const float *a, const float *b, float *sum);
 

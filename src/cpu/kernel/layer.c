@@ -229,6 +229,27 @@ static void gather(const uint8_t *const *images, int live, int64_t size, const e
     }
 }
 
+/* Sixteen values of each sample at a time, turned by way of a square where there are fewer, or fewer samples. */
+static void load(const float *values, int live, int64_t size, const ek_normal *normal, float *x)
+{
+    for (int64_t i = 0; i < size; i += EK_LANES) {
+        const int64_t count = size - i < EK_LANES ? size - i : EK_LANES;
+        if (live == EK_LANES && count == EK_LANES) {
+            ek_transpose(values + i, (size_t)size, x + i * EK_LANES);
+            continue;
+        }
+        float square[EK_LANES * EK_LANES] = {0}, turned[EK_LANES * EK_LANES];
+        for (int n = 0; n < EK_LANES; n++) /* dead lanes repeat the first sample */
+            memcpy(square + n * EK_LANES, values + (n < live ? n : 0) * size + i, (size_t)count * sizeof *square);
+        ek_transpose(square, EK_LANES, turned);
+        memcpy(x + i * EK_LANES, turned, (size_t)count * EK_LANES * sizeof *x);
+    }
+    for (int c = 0; normal && c < normal->c; c++, x += size / normal->c * EK_LANES)
+        for (int64_t i = 0; i < size / normal->c; i++)
+            ek_store(x + i * EK_LANES,
+                     ek_div(ek_sub(ek_load(x + i * EK_LANES), ek_set(normal->mean[c])), ek_set(normal->std[c])));
+}
+
 /* ---- Flat loops ---- */
 
 static void sum_parts(size_t count, int parts, size_t stride, const float *part, float *sum)
@@ -256,5 +277,6 @@ void EK_KERNEL(fill_layer)(ek_blocked_kernels *table)
     table->layer_norm_backward = layer_norm_backward;
     table->softmax_cross_entropy = softmax_cross_entropy;
     table->gather = gather;
+    table->load = load;
     table->sum_parts = sum_parts;
 }

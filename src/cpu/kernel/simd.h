@@ -26,7 +26,8 @@
 #define EK_INLINE static inline __attribute__((always_inline, unused))
 
 /* One word a line. Those of ek_words are on 32-bit words, as many as a part has lanes: multiply gives the lower words
- * of x*m and through `high` the upper ones; below gives 0 where x < y, else u. */
+ * of x*m and through `high` the upper ones; below gives 0 where x < y, else u. evens and odds are every second lane of
+ * x and then of y. */
 /* clang-format off */
 
 #if defined(__AVX512F__) && !defined(EK_GENERIC)
@@ -65,6 +66,16 @@ EK_INLINE ek_part ek_part_bytes(const uint8_t *p)
     __m128i b;
     memcpy(&b, p, 16);
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(b));
+}
+EK_INLINE ek_part ek_part_evens(ek_part x, ek_part y)
+{
+    const __m512i at = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    return _mm512_permutex2var_ps(x, at, y);
+}
+EK_INLINE ek_part ek_part_odds(ek_part x, ek_part y)
+{
+    const __m512i at = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    return _mm512_permutex2var_ps(x, at, y);
 }
 typedef __m512i ek_words;
 EK_INLINE ek_words ek_words_load(const uint32_t *p) { return _mm512_loadu_si512(p); }
@@ -119,6 +130,18 @@ EK_INLINE ek_part ek_part_bytes(const uint8_t *p)
     memcpy(&b, p, 8);
     return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(b)));
 }
+EK_INLINE ek_part ek_part_quarters(ek_part x) /* the second quarter and the third swap places */
+{
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(x), _MM_SHUFFLE(3, 1, 2, 0)));
+}
+EK_INLINE ek_part ek_part_evens(ek_part x, ek_part y)
+{
+    return ek_part_quarters(_mm256_shuffle_ps(x, y, _MM_SHUFFLE(2, 0, 2, 0)));
+}
+EK_INLINE ek_part ek_part_odds(ek_part x, ek_part y)
+{
+    return ek_part_quarters(_mm256_shuffle_ps(x, y, _MM_SHUFFLE(3, 1, 3, 1)));
+}
 typedef __m256i ek_words;
 EK_INLINE ek_words ek_words_load(const uint32_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
 EK_INLINE ek_words ek_words_set(uint32_t x) { return _mm256_set1_epi32((int)x); }
@@ -166,6 +189,8 @@ EK_INLINE ek_part ek_part_bytes(const uint8_t *p)
     uint32x4_t b = {p[0], p[1], p[2], p[3]};
     return vcvtq_f32_u32(b);
 }
+EK_INLINE ek_part ek_part_evens(ek_part x, ek_part y) { return vuzp1q_f32(x, y); }
+EK_INLINE ek_part ek_part_odds(ek_part x, ek_part y) { return vuzp2q_f32(x, y); }
 typedef uint32x4_t ek_words;
 EK_INLINE ek_words ek_words_load(const uint32_t *p) { return vld1q_u32(p); }
 EK_INLINE ek_words ek_words_set(uint32_t x) { return vdupq_n_u32(x); }
@@ -228,6 +253,8 @@ EK_INLINE ek_part ek_part_ldexp(ek_part x, ek_part n)
     return (ek_part)((bits)x + ((bits)n << 23));
 }
 EK_INLINE ek_part ek_part_bytes(const uint8_t *p) { return (ek_part){p[0], p[1], p[2], p[3]}; }
+EK_INLINE ek_part ek_part_evens(ek_part x, ek_part y) { return (ek_part){x[0], x[2], y[0], y[2]}; }
+EK_INLINE ek_part ek_part_odds(ek_part x, ek_part y) { return (ek_part){x[1], x[3], y[1], y[3]}; }
 typedef uint32_t ek_words __attribute__((vector_size(16)));
 EK_INLINE ek_words ek_words_load(const uint32_t *p)
 {

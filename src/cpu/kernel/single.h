@@ -6,7 +6,8 @@
  * A value is [C][H][W] in one of two layouts, in both with zeros around the image, as many as its readers need:
  *   channels  [H][W][C], a position's channels side by side and filled up to whole registers: output channels in the
  *             lanes. What fills up is any finite number, which no result depends on.
- *   planar    [C][H][W], columns side by side.
+ *   planar    [C][H][W], columns side by side. A value that is written so, and not loaded, has rows as long as whole
+ *             registers; behind them and behind its last row some floats may be read and are no one's.
  * Kernels keep no state and may run on many threads at once. */
 #ifndef EK_CPU_KERNEL_SINGLE_H
 #define EK_CPU_KERNEL_SINGLE_H
@@ -24,7 +25,11 @@ typedef struct ek_single_conv {
     int taps;
     ptrdiff_t x_row, x_column; /* floats from a position of y to the next, in x; in y */
     ptrdiff_t y_row, y_column;
+    ptrdiff_t y_channel; /* of `columns` alone */
 } ek_single_conv;
+
+/* Floats behind a planar value that kernels may read. */
+enum { EK_SINGLE_SLACK = 2 * EK_LANES };
 
 /* A value's place in channels: its first position, floats from row to row and from position to position, which are the
  * channels with what fills them up. */
@@ -45,6 +50,13 @@ typedef struct ek_single_kernels {
     void (*pack)(const ek_single_conv *g, const float *weight, const float *bias, float *packed);
     void (*conv)(const ek_single_conv *g, const float *packed, const int32_t *offsets, const float *x, float *y);
 
+    /* A convolution from planar to planar, columns in the lanes: x_column and y_column are 1. Writes whole registers.
+     * packed takes outputs*(taps + 1) floats. `columns_cost` and `conv_cost` say about how long the two ways take. */
+    void (*columns_pack)(const ek_single_conv *g, const float *weight, const float *bias, float *packed);
+    void (*columns)(const ek_single_conv *g, const float *packed, const int32_t *offsets, const float *x, float *y);
+    double (*columns_cost)(const ek_single_conv *g);
+    double (*conv_cost)(const ek_single_conv *g);
+
     /* A depthwise convolution, from channels to channels: packed [parts][1 + taps][part], the bias first. */
     void (*depthwise_pack)(const ek_single_conv *g, const float *weight, const float *bias, float *packed);
     void (*depthwise)(const ek_single_conv *g, const float *packed, const int32_t *offsets, const float *x, float *y);
@@ -59,6 +71,8 @@ typedef struct ek_single_kernels {
     /* x to y, both in channels. norm: NULL without. scratch: two rows for each of pool's: 2*pool*w*column floats. */
     void (*unit)(const ek_unit *u, const ek_single_norm *norm, ek_single_channels x, float *scratch,
                  ek_single_channels y);
+    /* One channel, planar: windows of 2x2 of h rows of w columns, x_row and y_row apart. Writes whole registers. */
+    void (*pool_planar)(bool maximum, int h, int w, const float *x, ptrdiff_t x_row, float *y, ptrdiff_t y_row);
     /* `count` values, one for one; y may be x. */
     void (*activate)(ek_activation activation, float negative_slope, size_t count, const float *x, float *y);
     /* x and r to y, in channels; y may be x. */

@@ -109,6 +109,21 @@ static void conv(const ek_single_conv *g, const float *packed, const int32_t *of
     }
 }
 
+/* As columns_cost, in cycles of AVX2: beside the multiply-adds the loads of values, and what comes before and after. */
+static double conv_cost(const ek_single_conv *g)
+{
+    const ek_cuts tiles = tiles_of(g);
+    double cycles = 0;
+    for (int tile = 0; tile < tiles.count; tile++) {
+        const int parts = ek_cut(tiles, tile + 1) - ek_cut(tiles, tile),
+                  most = ek_points_of[min(parts, EK_POINT_PARTS)];
+        const double points = (double)g->p * g->q < most ? (double)g->p * g->q : most;
+        const double adds = points * parts / 2, loads = (points + parts) / 2;
+        cycles += (double)g->p * g->q / points * (g->taps * (adds > loads ? adds : loads) + 70);
+    }
+    return cycles;
+}
+
 /* ---- Depthwise ---------------------------------------------------------------------------------------------- */
 
 static void depthwise_pack(const ek_single_conv *g, const float *weight, const float *bias, float *packed)
@@ -177,6 +192,7 @@ void EK_KERNEL(fill_single_conv)(ek_single_kernels *table)
     table->part = EK_PART;
     table->pack = pack;
     table->conv = conv;
+    table->conv_cost = conv_cost;
     table->depthwise_pack = depthwise_pack;
     table->depthwise = depthwise;
 }

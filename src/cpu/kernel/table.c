@@ -20,6 +20,7 @@ void EK_KERNEL(fill_optimizer)(ek_blocked_kernels *table);
 void EK_KERNEL(fill_plain_sums)(ek_plain_kernels *table);
 void EK_KERNEL(fill_plain_maps)(ek_plain_kernels *table);
 void EK_KERNEL(fill_single_conv)(ek_single_kernels *table);
+void EK_KERNEL(fill_single_columns)(ek_single_kernels *table);
 void EK_KERNEL(fill_single_winograd)(ek_single_kernels *table);
 void EK_KERNEL(fill_single_layer)(ek_single_kernels *table);
 void EK_KERNEL(fill_kernels)(ek_kernels *table);
@@ -41,6 +42,7 @@ void EK_KERNEL(fill_kernels)(ek_kernels *table)
     EK_KERNEL(fill_plain_sums)(&table->plain);
     EK_KERNEL(fill_plain_maps)(&table->plain);
     EK_KERNEL(fill_single_conv)(&table->single);
+    EK_KERNEL(fill_single_columns)(&table->single);
     EK_KERNEL(fill_single_winograd)(&table->single);
     EK_KERNEL(fill_single_layer)(&table->single);
 }
