@@ -506,6 +506,32 @@ typedef struct ek_weights_options {
 /* The same for files whose names are others: PyTorch's of another module. EK_ERR_ARGUMENT for rules. */
 EK_API ek_status ek_net_load_weights_with(ek_net *net, const char *path, const ek_weights_options *options);
 
+/* What folding did with a layer. */
+typedef enum ek_fold_outcome {
+    EK_FOLD_NO_NORM = 0,   /* it is no batch norm, and stays */
+    EK_FOLD_DONE = 1,      /* a batch norm that is gone, folded into layer `into` */
+    EK_FOLD_UNTRACKED = 2, /* a batch norm that stays: without moving statistics it needs the batch's */
+    EK_FOLD_NO_MAP = 3,    /* one that stays: no convolution or linear layer is directly before it */
+    EK_FOLD_SHARED = 4     /* one that stays: others read the output of the layer before it (`into`), too */
+} ek_fold_outcome;
+
+typedef struct ek_fold {
+    ek_fold_outcome outcome;
+    int into; /* a layer, as ek_net_layer counts; -1: none */
+} ek_fold;
+
+/* A new net, for prediction, in which every convolution or linear layer with a batch norm directly behind it, in blocks
+ * too, is one layer with a bias (Jacob et al. 2018, arXiv:1712.05877, section 3.2): of channel k
+ *     weight'[k] = weight[k]*s    bias'[k] = (bias[k] - mean)*s + beta    s = gamma/sqrt(var + eps)
+ * of the moving statistics, in double, each number rounded once; s = gamma where a norm takes out the mean alone, and a
+ * mean of 0 where it takes out the deviation alone. A dropout between them does not count, nor does a flatten that
+ * hands channels of one value on. Further norms behind the first are folded as well. All else stays: layers, tensors,
+ * notes and normalisation; paths, and with them names of tensors, count the layers that are left.
+ * folds: the caller's [ek_net_layer_count(net)], what became of each layer of `net`; NULL: not wanted. `net` is only
+ * read. *folded, for ek_net_free, is NULL after a failure. EK_ERR_NUMERIC names layer and channel where a folded number
+ * is NaN or infinite. */
+EK_API ek_status ek_net_fold(ek_net **folded, ek_net *net, ek_fold *folds);
+
 /* Free text that travels in the model file's metadata under `key`. ek_fit sets "data.digest"; the command
  * adds "data.name", "labels" and the recipe. value NULL removes.
  * The getter returns NULL when there is none; what it returns is valid until the key is set again. */

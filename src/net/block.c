@@ -96,6 +96,17 @@ static ek_status end_part(const ek_net *net, ek_layer *block)
     return block->parts == 1 ? end_body(net, block) : end_shortcut(net, block);
 }
 
+int ek_block_part_end(const ek_net *net, int layer, int part, int *next)
+{
+    const ek_layer *block = &net->layers[layer];
+    int end = block->from;
+    while (*next < block->end && net->layers[*next].part == part) {
+        end = *next;
+        *next = net->layers[*next].end;
+    }
+    return end;
+}
+
 /* ---- The shortcut without layers ---------------------------------------------------------------------------- */
 
 static int strided(int extent, int stride)

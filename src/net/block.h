@@ -8,4 +8,8 @@
 /* Opens the block that is the net's last layer. */
 void ek_block_enter(ek_net *net);
 
+/* The next part of block `layer`, whose layers begin at *next: *next goes behind it. Its end: a layer, or the block's
+ * input where it is empty. */
+int ek_block_part_end(const ek_net *net, int layer, int part, int *next);
+
 #endif

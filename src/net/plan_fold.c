@@ -1,30 +1,19 @@
 /* SPDX-License-Identifier: MIT
  * Batch norms that are folded into the weights before them: what prediction does with them. */
+#include "net/fold.h"
 #include "net/plan.h"
-#include "op/norm.h"
 
-static const float *data_of(const ek_net *net, int tensor)
-{
-    return tensor < 0 ? NULL : net->tensors[tensor].data;
-}
-
-/* Weights and bias of map layer `l` with batch norm layer `n` folded in, in double:
- *   weight' = weight*scale    bias' = (bias - mean)*scale + beta    scale = gamma/sqrt(var + eps)
- * or scale = gamma where the mean alone is taken out, and a mean of 0 where the deviation alone is. */
+/* Weights and bias of map layer `l` with batch norm layer `n` folded in. */
 static void fold(const ek_net *net, const ek_layer *l, const ek_layer *n, float *weight, float *bias)
 {
     const ek_tensor *w = &net->tensors[l->weight];
-    const float *mean = net->tensors[n->moving_mean].data, *var = net->tensors[n->moving_var].data;
-    const float *b = data_of(net, l->bias), *gamma = data_of(net, n->weight), *beta = data_of(net, n->bias);
-    const ek_normalize normalize = n->o.batchnorm.normalize;
+    const float *b = l->bias < 0 ? NULL : net->tensors[l->bias].data;
     const int64_t outputs = w->dim[0], inputs = w->count / outputs;
     for (int64_t k = 0; k < outputs; k++) {
-        const double scale =
-            (gamma ? (double)gamma[k] : 1.0) * ek_norm_factor(normalize, (double)var[k], (double)n->o.batchnorm.eps);
-        const double centre = normalize == EK_NORMALIZE_DEVIATION ? 0 : (double)mean[k];
+        const ek_affine a = ek_fold_norm(net, n, k, (ek_affine){1, b ? (double)b[k] : 0});
         for (int64_t i = 0; i < inputs; i++)
-            weight[k * inputs + i] = (float)((double)w->data[k * inputs + i] * scale);
-        bias[k] = (float)(((b ? (double)b[k] : 0.0) - centre) * scale + (beta ? (double)beta[k] : 0.0));
+            weight[k * inputs + i] = (float)((double)w->data[k * inputs + i] * a.scale);
+        bias[k] = (float)a.shift;
     }
 }
 

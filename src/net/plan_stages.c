@@ -2,6 +2,7 @@
  * Layers are gathered into stages: what runs in one pass over memory together is one stage, and stages read each
  * other's outputs. A residual becomes a join, which takes in the batch norm at its body's end and the activation
  * behind it; flattening is nothing, since memory stays as it is. */
+#include "net/block.h"
 #include "net/geometry.h"
 #include "net/plan.h"
 
@@ -204,19 +205,6 @@ static void add_layer(ek_plan *plan, int layer)
 
 /* ---- Blocks ------------------------------------------------------------------------------------------------- */
 
-/* The next part of block `layer`, whose layers begin at *next: *next goes behind it. Its end: a layer, or the block's
- * input where it is empty. */
-static int end_of_part(const ek_net *net, int layer, int part, int *next)
-{
-    const ek_layer *block = &net->layers[layer];
-    int end = block->from;
-    while (*next < block->end && net->layers[*next].part == part) {
-        end = *next;
-        *next = net->layers[*next].end;
-    }
-    return end;
-}
-
 static int stage_of_end(const ek_plan *plan, int end)
 {
     return end < 0 ? 0 : plan->stage_of[end];
@@ -226,10 +214,10 @@ static void add_join(ek_plan *plan, int layer)
 {
     const ek_layer *l = &plan->net->layers[layer];
     int next = layer + 1;
-    const int body_end = end_of_part(plan->net, layer, 0, &next);
+    const int body_end = ek_block_part_end(plan->net, layer, 0, &next);
     const int body = stage_of_end(plan, body_end);
-    const int shortcut =
-        l->parts == 2 ? stage_of_end(plan, end_of_part(plan->net, layer, 1, &next)) : stage_of_end(plan, l->from);
+    const int shortcut = l->parts == 2 ? stage_of_end(plan, ek_block_part_end(plan->net, layer, 1, &next))
+                                       : stage_of_end(plan, l->from);
     ek_stage *s = add_stage(plan, EK_STAGE_JOIN, layer), *b = &plan->stages[body];
     s->in = s->out;
     s->x = body;
@@ -262,7 +250,7 @@ static void add_concat(ek_plan *plan, int layer)
     s->source = plan->source_count;
     s->sources = l->parts;
     for (int part = 0; part < l->parts; part++)
-        plan->sources[plan->source_count++] = stage_of_end(plan, end_of_part(plan->net, layer, part, &next));
+        plan->sources[plan->source_count++] = stage_of_end(plan, ek_block_part_end(plan->net, layer, part, &next));
 }
 
 /* Layers begin..end-1, which stand in one sequence or in the parts of one block. Recursion ends at EK_DEPTH_MAX. */
@@ -303,7 +291,7 @@ static void count_readers(ek_plan *plan)
         }
         int next = i + 1;
         for (int part = 0; part < l->parts; part++)
-            count_reader(plan, end_of_part(net, i, part, &next));
+            count_reader(plan, ek_block_part_end(net, i, part, &next));
         if (l->kind == EK_LAYER_RESIDUAL && l->parts == 1)
             count_reader(plan, l->from);
     }

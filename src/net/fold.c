@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT
+ * A net in which convolutions and linear layers have taken in the batch norms behind them. */
+#include "net/fold.h"
+
+#include "base/memory.h"
+#include "net/block.h"
+#include "net/kind.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct folding {
+    const ek_net *net;
+    ek_net *made;
+    ek_fold *folds; /* of each layer of the net */
+    int *readers;   /* of each layer's output */
+    int *then;      /* of a map the first norm that is folded into it, of such a norm the next; -1: no more */
+    int *twin;      /* the layer of the new net that a layer has become, -1: none */
+} folding;
+
+/* ---- Which norms -------------------------------------------------------------------------------------------- */
+
+static void count_reader(folding *f, int layer)
+{
+    if (layer >= 0)
+        f->readers[layer]++;
+}
+
+static void count_readers(folding *f)
+{
+    for (int i = 0; i < f->net->layer_count; i++) {
+        const ek_layer *l = &f->net->layers[i];
+        if (!ek_is_block(l->kind)) {
+            count_reader(f, l->from);
+            continue;
+        }
+        int next = i + 1;
+        for (int part = 0; part < l->parts; part++)
+            count_reader(f, ek_block_part_end(f->net, i, part, &next));
+        if (l->kind == EK_LAYER_RESIDUAL && l->parts == 1)
+            count_reader(f, l->from);
+    }
+    count_reader(f, f->net->tail);
+}
+
+/* Whether prediction finds behind a layer, channel by channel, what is before it: a norm that is folded is gone. */
+static bool is_passed(const folding *f, int layer)
+{
+    const ek_layer *l = &f->net->layers[layer];
+    return l->kind == EK_LAYER_DROPOUT || f->folds[layer].outcome == EK_FOLD_DONE ||
+           (l->kind == EK_LAYER_FLATTEN && (l->in.flat || l->in.h * l->in.w == 1));
+}
+
+static ek_fold fold_of_norm(const folding *f, int norm)
+{
+    const ek_layer *layers = f->net->layers;
+    bool shared = false;
+    int from = layers[norm].from;
+    if (!layers[norm].o.batchnorm.tracking)
+        return (ek_fold){EK_FOLD_UNTRACKED, -1};
+    for (; from >= 0 && is_passed(f, from); from = layers[from].from)
+        shared = shared || f->readers[from] > 1;
+    if (from < 0 || (layers[from].kind != EK_LAYER_CONV2D && layers[from].kind != EK_LAYER_LINEAR))
+        return (ek_fold){EK_FOLD_NO_MAP, -1};
+    if (shared || f->readers[from] > 1)
+        return (ek_fold){EK_FOLD_SHARED, from};
+    return (ek_fold){EK_FOLD_DONE, from};
+}
+
+static void find_folds(folding *f)
+{
+    count_readers(f);
+    for (int i = 0; i < f->net->layer_count; i++) {
+        f->then[i] = -1;
+        f->folds[i] = (ek_fold){EK_FOLD_NO_NORM, -1};
+        if (f->net->layers[i].kind == EK_LAYER_BATCHNORM)
+            f->folds[i] = fold_of_norm(f, i);
+        if (f->folds[i].outcome != EK_FOLD_DONE)
+            continue;
+        int last = f->folds[i].into;
+        while (f->then[last] >= 0)
+            last = f->then[last];
+        f->then[last] = i;
+    }
+}
+
+/* ---- The net ------------------------------------------------------------------------------------------------ */
+
+static ek_status copy_layer(folding *f, int layer)
+{
+    const ek_layer *l = &f->net->layers[layer];
+    f->twin[layer] = -1;
+    if (f->folds[layer].outcome == EK_FOLD_DONE)
+        return EK_OK;
+    ek_layer copy = ek_layer_new(l->kind, 1);
+    copy.o = l->o;
+    copy.out.c = l->out.c;
+    if (f->then[layer] >= 0 && l->kind == EK_LAYER_CONV2D)
+        copy.o.conv.bias = true;
+    if (f->then[layer] >= 0 && l->kind == EK_LAYER_LINEAR)
+        copy.o.linear.bias = true;
+    f->twin[layer] = f->made->layer_count;
+    return ek_net_add(f->made, &copy);
+}
+
+/* Layers begin..end-1, which stand in one sequence. Recursion ends at EK_DEPTH_MAX. */
+static ek_status copy_layers(folding *f, int begin, int end)
+{
+    for (int i = begin; i < end; i = f->net->layers[i].end) {
+        const ek_layer *l = &f->net->layers[i];
+        EK_TRY(copy_layer(f, i));
+        if (!ek_is_block(l->kind))
+            continue;
+        int next = i + 1;
+        for (int part = 0; part < l->parts; part++) {
+            if (l->kind == EK_LAYER_CONCAT)
+                EK_TRY(ek_net_branch(f->made));
+            else if (part == 1)
+                EK_TRY(ek_net_shortcut(f->made));
+            const int first = next;
+            ek_block_part_end(f->net, i, part, &next);
+            EK_TRY(copy_layers(f, first, next));
+        }
+        EK_TRY(ek_net_block_end(f->made));
+    }
+    return EK_OK;
+}
+
+static ek_status copy_notes(const folding *f)
+{
+    for (int i = 0; i < f->net->note_count; i++)
+        EK_TRY(ek_net_set_note(f->made, f->net->notes[i].key, f->net->notes[i].value));
+    return EK_OK;
+}
+
+/* ---- Its numbers -------------------------------------------------------------------------------------------- */
+
+static const ek_tensor *tensor_of(const ek_net *net, int tensor)
+{
+    return tensor < 0 ? NULL : &net->tensors[tensor];
+}
+
+static void copy_tensor(const ek_tensor *to, const ek_tensor *from)
+{
+    if (from && from->data)
+        memcpy(to->data, from->data, (size_t)from->count * sizeof *to->data);
+    else if (from)
+        *to->counter = *from->counter;
+}
+
+static void copy_tensors(const folding *f, const ek_layer *to, const ek_layer *from)
+{
+    copy_tensor(tensor_of(f->made, to->weight), tensor_of(f->net, from->weight));
+    copy_tensor(tensor_of(f->made, to->bias), tensor_of(f->net, from->bias));
+    copy_tensor(tensor_of(f->made, to->moving_mean), tensor_of(f->net, from->moving_mean));
+    copy_tensor(tensor_of(f->made, to->moving_var), tensor_of(f->net, from->moving_var));
+    copy_tensor(tensor_of(f->made, to->num_batches), tensor_of(f->net, from->num_batches));
+}
+
+/* Map layer `map` with all its norms; each number is rounded once. */
+static ek_status fold_map(const folding *f, int map)
+{
+    const ek_layer *l = &f->net->layers[map], *made = &f->made->layers[f->twin[map]];
+    const ek_tensor *w = &f->net->tensors[l->weight], *b = tensor_of(f->net, l->bias);
+    float *weight = f->made->tensors[made->weight].data, *bias = f->made->tensors[made->bias].data;
+    const int64_t outputs = w->dim[0], inputs = w->count / outputs;
+    for (int64_t k = 0; k < outputs; k++) {
+        ek_affine a = {1, b ? (double)b->data[k] : 0};
+        for (int norm = f->then[map]; norm >= 0; norm = f->then[norm])
+            a = ek_fold_norm(f->net, &f->net->layers[norm], k, a);
+        bias[k] = (float)a.shift;
+        bool finite = isfinite(bias[k]);
+        for (int64_t i = 0; i < inputs; i++) {
+            weight[k * inputs + i] = (float)((double)w->data[k * inputs + i] * a.scale);
+            finite = finite && isfinite(weight[k * inputs + i]);
+        }
+        char label[EK_LABEL_SIZE];
+        if (!finite)
+            return ek_fail(EK_ERR_NUMERIC,
+                           "%s cannot be folded: channel %jd of the layer before it would have a weight or bias that "
+                           "is NaN or infinite (its scale is %g)",
+                           ek_layer_label(f->net, f->then[map], label), (intmax_t)k, a.scale);
+    }
+    return EK_OK;
+}
+
+static ek_status fill(const folding *f)
+{
+    EK_TRY(ek_net_finish(f->made));
+    for (int i = 0; i < f->net->layer_count; i++) {
+        if (f->twin[i] < 0)
+            continue;
+        if (f->then[i] >= 0)
+            EK_TRY(fold_map(f, i));
+        else
+            copy_tensors(f, &f->made->layers[f->twin[i]], &f->net->layers[i]);
+    }
+    return EK_OK;
+}
+
+/* ---- The call ----------------------------------------------------------------------------------------------- */
+
+static ek_status fold(folding *f, ek_fold *folds)
+{
+    const size_t layers = (size_t)f->net->layer_count;
+    const ek_dims in = f->net->input;
+    f->folds = ek_calloc(layers, sizeof *f->folds);
+    f->readers = ek_calloc(layers, sizeof *f->readers);
+    f->then = ek_calloc(layers, sizeof *f->then);
+    f->twin = ek_calloc(layers, sizeof *f->twin);
+    f->made = ek_net_new(in.c, in.h, in.w);
+    if (!f->folds || !f->readers || !f->then || !f->twin || !f->made)
+        return EK_ERR_MEMORY;
+    find_folds(f);
+    if (folds)
+        memcpy(folds, f->folds, layers * sizeof *folds);
+    EK_TRY(copy_layers(f, 0, f->net->layer_count));
+    EK_TRY(copy_notes(f));
+    return fill(f);
+}
+
+ek_status ek_net_fold(ek_net **folded, ek_net *net, ek_fold *folds)
+{
+    if (folded)
+        *folded = NULL;
+    if (!folded)
+        return ek_fail(EK_ERR_ARGUMENT, "ek_net_fold: folded is NULL");
+    EK_TRY(ek_net_finish(net));
+    folding f = {.net = net};
+    const ek_status status = fold(&f, folds);
+    ek_free(f.folds);
+    ek_free(f.readers);
+    ek_free(f.then);
+    ek_free(f.twin);
+    if (status)
+        ek_net_free(f.made);
+    else
+        *folded = f.made;
+    return status;
+}
