@@ -28,11 +28,11 @@ typedef struct cli_command {
 int cli_train(const cli_command *self, int argc, char **argv);
 int cli_calibrate(const cli_command *self, int argc, char **argv);
 int cli_eval(const cli_command *self, int argc, char **argv);
+int cli_import(const cli_command *self, int argc, char **argv);
 int cli_inspect(const cli_command *self, int argc, char **argv);
 int cli_bench(const cli_command *self, int argc, char **argv);
 int cli_doctor(const cli_command *self, int argc, char **argv);
 int cli_export(const cli_command *self, int argc, char **argv);
-int cli_import(const cli_command *self, int argc, char **argv);
 int cli_plot(const cli_command *self, int argc, char **argv);
 int cli_report(const cli_command *self, int argc, char **argv);
 int cli_predict(const cli_command *self, int argc, char **argv);
@@ -186,6 +186,9 @@ int64_t cli_net_copy_moving(ek_net *net, float *copy, bool back);
 /* What the statistics that a model's batch norms have are called: "moving", or "saved" where exact ones took their
  * place (ek_calibrate). */
 const char *cli_statistics_name(const ek_net *net);
+
+/* Prints its layers with their outputs, parameters and multiply-adds, and which biases are idle. */
+void cli_net_print(const ek_net *net);
 
 /* "6x24x24", or "120" for features. */
 const char *cli_shape_text(const ek_layer_info *layer, char text[48]);

@@ -2,15 +2,20 @@
  * evenkeel import: a model from what other programs wrote. */
 #include "import.h"
 
-typedef struct import {
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct imported {
     const char *out, *input;
     cli_weights weights;
+    cli_onnx onnx;
+    char *report;          /* of an ONNX file */
     ek_dataset_info shape; /* --input and --classes; 0: the net's own */
     ek_net *net;
-} import;
+} imported;
 
 /* "3x32x32" */
-static int read_shape(const cli_command *self, import *in)
+static int read_shape(const cli_command *self, imported *in)
 {
     int end = 0;
     ek_dataset_info *s = &in->shape;
@@ -22,16 +27,56 @@ static int read_shape(const cli_command *self, import *in)
     return cli_usage(self, "--input: '%s' is no shape; write CHANNELSxHEIGHTxWIDTH, as in 3x32x32", in->input);
 }
 
-static int import_file(const cli_command *self, import *in)
+static bool is_onnx(const char *file)
 {
+    const size_t length = strlen(file);
+    return length >= 5 && !strcmp(file + length - 5, ".onnx");
+}
+
+/* Options are of one kind of file. */
+static int check_options(const cli_command *self, const imported *in)
+{
+    const cli_weights *w = &in->weights;
+    const cli_onnx *o = &in->onnx;
+    const bool of_weights = w->net || w->renames.count || w->leave.count || in->shape.classes;
+    const bool of_onnx = o->labels || o->normalize || o->bytes || o->output || o->graph_alone;
+    if (is_onnx(w->file))
+        return of_weights
+                   ? cli_usage(self, "--net, --classes, --rename and --leave are for weights; an ONNX file has "
+                                     "its net")
+                   : CLI_GO;
+    if (of_onnx)
+        return cli_usage(self,
+                         "--labels, --normalize, --bytes, --output and --graph-alone are for ONNX files, whose names "
+                         "end in .onnx");
+    return w->net ? CLI_GO
+                  : cli_usage(self, "--net is missing: weights belong to a net (an ONNX file's name ends in .onnx)");
+}
+
+static int load(const cli_command *self, imported *in)
+{
+    if (is_onnx(in->weights.file))
+        return cli_onnx_load(self, in->weights.file, &in->onnx, &in->shape, &in->net, &in->report);
     in->net = cli_net_open(self, in->weights.net, &in->shape);
-    if (!in->net)
-        return CLI_FAILED;
-    const int status = cli_weights_load(self, in->net, &in->weights);
+    return in->net ? cli_weights_load(self, in->net, &in->weights) : CLI_FAILED;
+}
+
+static int import_file(const cli_command *self, imported *in)
+{
+    const int status = load(self, in);
     if (status != CLI_GO)
         return status;
     if (ek_net_save(in->net, in->out))
         return cli_fail(self, "%s", ek_error());
+    if (in->report)
+        cli_net_print(in->net);
+    for (char *line = in->report, *end; line && *line; line = end + 1) { /* each ends with a newline */
+        end = strchr(line, '\n');
+        if (line == in->report)
+            putchar('\n');
+        cli_put(line, (size_t)(end - line));
+        putchar('\n');
+    }
     fputs("saved ", stdout);
     cli_put_text(in->out);
     putchar('\n');
@@ -40,26 +85,30 @@ static int import_file(const cli_command *self, import *in)
 
 int cli_import(const cli_command *self, int argc, char **argv)
 {
-import in = {.out = NULL };
+    imported in = {.out = NULL};
     const cli_option options[] = {
         {"FILE", .text = &in.weights.file, .required = true,
-         .help = "weights: a safetensors file, PyTorch's state_dict"},
+         .help = "FILE.onnx; or weights: a safetensors file, PyTorch's state_dict"},
         {"--out", .letter = 'o', .value = "MODEL", .text = &in.out, .required = true,
          .help = "the model file to write"},
-        {"--net", .value = "NAME|FILE", .text = &in.weights.net, .required = true,
-         .help = "weights: the net they belong to"},
-        {"--input", .value = "CxHxW", .text = &in.input, .help = "for images of this shape (the built-in net's own)"},
+        {"--net", .value = "NAME|FILE", .text = &in.weights.net, .help = "weights: the net they belong to"},
+        {"--input", .value = "CxHxW", .text = &in.input,
+         .help = "for images of this shape (the built-in net's own, the ONNX file's)"},
         {"--classes", .value = "N", .integer = &in.shape.classes, .low = 1, .high = 65536,
-         .help = "so many classes (the built-in net's own)"},
+         .help = "weights: so many classes (the built-in net's own)"},
         CLI_WEIGHTS_ROWS(in.weights),
+        CLI_ONNX_ROWS(in.onnx),
         {.name = NULL},
     };
     int status = cli_parse(self, options, argc, argv);
     if (status == CLI_GO)
         status = read_shape(self, &in);
+    if (status == CLI_GO)
+        status = check_options(self, &in);
     if (status != CLI_GO)
         return status;
     status = import_file(self, &in);
+    free(in.report);
     ek_net_free(in.net);
     return cli_finish(self, status);
 }

@@ -61,12 +61,15 @@ static const cli_command commands[] = {
      .run = cli_export,
      .commands = cli_export_targets},
     {.name = "import",
-     .summary = "a model from weights that another program saved: PyTorch",
+     .summary = "a model from what another program saved: ONNX, PyTorch's weights",
      .text =
-         "Makes a model file of a net and the weights that PyTorch saved for it as safetensors: a state_dict whose\n"
-         "names and shapes are those of the net's PyTorch module (evenkeel export --to pytorch), after renaming.\n"
-         "What does not fit is listed whole. docs/pytorch.md has the rules.\n",
-     .example = "  evenkeel import weights.safetensors --net bn-lenet --rename module.= -o model.safetensors\n",
+         "Of an ONNX file (FILE.onnx) makes a model of its graph and weights, prints the net, and tells what was left\n"
+         "out or changed; 'evenkeel eval' then shows the accuracy. docs/onnx.md has the operators.\n"
+         "Of any other file makes a model of a net and the weights that PyTorch saved for it as safetensors: a\n"
+         "state_dict whose names and shapes are those of the net's PyTorch module (evenkeel export --to pytorch),\n"
+         "after renaming. What does not fit is listed whole. docs/pytorch.md has the rules.\n",
+     .example = "  evenkeel import model.onnx -o model.safetensors\n"
+                "  evenkeel import weights.safetensors --net bn-lenet --rename module.= -o model.safetensors\n",
      .run = cli_import},
     {.name = "net",
      .summary = "built-in nets, and what a net consists of",

@@ -154,6 +154,47 @@ const char *cli_shape_text(const ek_layer_info *layer, char text[48])
     return text;
 }
 
+static void print_biases(const ek_net *net)
+{
+    ek_layer_info layer;
+    int count = 0;
+    for (int i = 0; i < ek_net_layer_count(net); i++)
+        if (!ek_net_layer(net, i, &layer) && layer.bias_without_gradient)
+            printf(count++ ? ", %s" : "\nbiases computed away, by the batch norms behind them: %s", layer.path);
+    if (count)
+        putchar('\n');
+}
+
+void cli_net_print(const ek_net *net)
+{
+    char shape[48];
+    ek_layer_info layer;
+    int path = (int)strlen("layer"), text = 0;
+    int64_t parameters = 0, macs = 0;
+    for (int i = 0; i < ek_net_layer_count(net); i++)
+        if (!ek_net_layer(net, i, &layer)) {
+            path = (int)strlen(layer.path) > path ? (int)strlen(layer.path) : path;
+            const int width = 2 * layer.depth + (int)strlen(layer.text);
+            text = width > text ? width : text;
+            parameters += layer.parameters;
+            macs += layer.macs;
+        }
+    printf("%-*s  %-*s  %-12s  %10s  %14s\n", path, "layer", text, "", "output", "parameters", "multiply-adds");
+    for (int i = 0; i < ek_net_layer_count(net); i++) {
+        if (ek_net_layer(net, i, &layer))
+            continue;
+        const bool counts = layer.parameters || layer.macs;
+        printf("%-*s  %*s%-*s  %-*s", path, layer.path, 2 * layer.depth, "", text - 2 * layer.depth, layer.text,
+               counts ? 12 : 0, cli_shape_text(&layer, shape));
+        if (counts)
+            printf("  %10jd  %14jd", (intmax_t)layer.parameters, (intmax_t)layer.macs);
+        putchar('\n');
+    }
+    printf("%-*s  %-*s  %-12s  %10jd  %14jd\n", path, "", text, "an image, forward", "", (intmax_t)parameters,
+           (intmax_t)macs);
+    print_biases(net);
+}
+
 const char *cli_data_name(const ek_dataset *dataset, const char *opened_as)
 {
     ek_dataset_info info;

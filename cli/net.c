@@ -60,42 +60,8 @@ static double mib(int64_t bytes)
     return (double)bytes / (1024.0 * 1024.0);
 }
 
-static void print_biases(const shown *s)
+static void print_memory(const shown *s)
 {
-    ek_layer_info layer;
-    int count = 0;
-    for (int i = 0; i < ek_net_layer_count(s->net); i++)
-        if (!ek_net_layer(s->net, i, &layer) && layer.bias_without_gradient)
-            printf(count++ ? ", %s" : "\nbiases computed away, by the batch norms behind them: %s", layer.path);
-    if (count)
-        putchar('\n');
-}
-
-static void print_table(const shown *s)
-{
-    char shape[48];
-    ek_layer_info layer;
-    int path = (int)strlen("layer"), text = 0;
-    for (int i = 0; i < ek_net_layer_count(s->net); i++)
-        if (!ek_net_layer(s->net, i, &layer)) {
-            path = (int)strlen(layer.path) > path ? (int)strlen(layer.path) : path;
-            const int width = 2 * layer.depth + (int)strlen(layer.text);
-            text = width > text ? width : text;
-        }
-    printf("%-*s  %-*s  %-12s  %10s  %14s\n", path, "layer", text, "", "output", "parameters", "multiply-adds");
-    for (int i = 0; i < ek_net_layer_count(s->net); i++) {
-        if (ek_net_layer(s->net, i, &layer))
-            continue;
-        const bool counts = layer.parameters || layer.macs;
-        printf("%-*s  %*s%-*s  %-*s", path, layer.path, 2 * layer.depth, "", text - 2 * layer.depth, layer.text,
-               counts ? 12 : 0, cli_shape_text(&layer, shape));
-        if (counts)
-            printf("  %10jd  %14jd", (intmax_t)layer.parameters, (intmax_t)layer.macs);
-        putchar('\n');
-    }
-    printf("%-*s  %-*s  %-12s  %10jd  %14jd\n", path, "", text, "an image, forward", "", (intmax_t)s->parameters,
-           (intmax_t)s->macs);
-    print_biases(s);
     printf("\nmemory beside the %.1f MiB of the net: training in batches of %d", mib(4 * s->parameters),
            s->batch_size);
     if (s->micro_batch)
@@ -155,8 +121,10 @@ static int print_net(const cli_command *self, shown *s)
         return status;
     if (s->json)
         print_json(s);
-    else
-        print_table(s);
+    else {
+        cli_net_print(s->net);
+        print_memory(s);
+    }
     return s->plan ? print_plans(self, s) : CLI_DONE;
 }
 

@@ -1025,6 +1025,34 @@ EK_API int64_t ek_probe_samples(const ek_probe *probe);
  * what they read (flatten, dropout) and for numbers out of range. The probe's. */
 EK_API const ek_channel_stats *ek_probe_layer(const ek_probe *probe, int layer, int *channels);
 
+/* ---- 6. Models of other programs ---------------------------------------------------------------------------- */
+
+typedef struct ek_import_onnx_options {
+    int channels, height, width; /* of the input, where the file leaves them open; default: as it says */
+    const char *output;          /* name of the graph's output that the net ends with; default: its only one */
+    /* The graph takes pixels from 0 to 255: what it does with them becomes the normalisation of pixels from 0 to 1 that
+     * a net takes. Default: it takes those from 0 to 1 itself. */
+    bool bytes;
+    /* The net comes from the graph alone. Default: what the file's properties say of a net of this library's is taken
+     * where the graph bears it out. */
+    bool ignore_properties;
+    /* What was left out or changed, a line each, "" for nothing: the caller's, to free with free(); NULL after a
+     * failure. Default: not told. */
+    char **report;
+} ek_import_onnx_options;
+
+/* A net from an ONNX file (onnx.ai, IR of protobuf; opset 7 to 24), with its weights. The graph is read as the layers
+ * of section 3: operators and forms of it that are read are in docs/onnx.md; PyTorch's two exporters and this
+ * library's own write them. Sums become residuals, concatenations branches; what exporters write as arithmetic (GELU,
+ * layer norm, normalisation) is recognised; softmax at the end is left out. The outputs are those of the graph but for
+ * rounding. What ek_export_onnx wrote comes back as the same net, its tensors byte for byte (folded: the folded net).
+ * Weights may be in files beside the model, in its folder or below it. *net is NULL after a failure: EK_ERR_NOT_FOUND,
+ * EK_ERR_IO; EK_ERR_FORMAT for what is no ONNX model or contradicts itself; EK_ERR_UNSUPPORTED names the node and
+ * operator that no layer is made of; EK_ERR_SHAPE for shapes that do not fit together or are open; EK_ERR_NUMERIC for
+ * a tensor with NaN or infinity; in a build without protobuf-c always EK_ERR_UNSUPPORTED. Every byte is checked;
+ * memory is taken for what the file holds. */
+EK_API ek_status ek_import_onnx(ek_net **net, const char *path, const ek_import_onnx_options *options);
+
 #ifdef __cplusplus
 }
 #endif

@@ -202,6 +202,12 @@ static ek_status check_options(const ek_layer *layer)
     return EK_OK;
 }
 
+ek_status ek_layer_infer(ek_layer *layer)
+{
+    EK_TRY(check_options(layer));
+    return infer_shape(layer);
+}
+
 static ek_status reserve_layer(ek_net *net)
 {
     if (net->layer_count == EK_LAYERS_MAX)
@@ -245,8 +251,7 @@ static ek_status check_layer(ek_net *net, ek_layer *layer)
 {
     if (layer->depth == EK_DEPTH_MAX && ek_is_block(layer->kind))
         return ek_fail(EK_ERR_ARGUMENT, "blocks stand more than %d deep in each other", EK_DEPTH_MAX);
-    EK_TRY(check_options(layer));
-    EK_TRY(infer_shape(layer));
+    EK_TRY(ek_layer_infer(layer));
     return reserve_layer(net);
 }
 

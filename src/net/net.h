@@ -163,6 +163,10 @@ static inline bool ek_is_measured(const ek_layer *l)
     return l->kind == EK_LAYER_BATCHNORM && !(l->o.batchnorm.tracking && l->o.batchnorm.hold_moving);
 }
 
+/* Sets `out` of a layer whose kind, options and `in` are set (a convolution or linear layer brings its width in out.c):
+ * every option is checked. EK_ERR_ARGUMENT, EK_ERR_SHAPE. No block. */
+ek_status ek_layer_infer(ek_layer *layer);
+
 /* Appends a layer whose kind and options are set: checks every option, infers the shapes. Marks the net on failure,
  * as all builder calls do. A convolution or linear layer brings its width in out.c. A block is begun, as
  * ek_net_residual_begin does. */
