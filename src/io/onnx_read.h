@@ -33,7 +33,7 @@ enum {
 /* Elements are in one place: in the message, in `bytes` (little-endian), or computed, in `ints` or `floats`. */
 typedef struct ek_onnx_array {
     const EkOnnx__TensorProto *proto;
-    EkOnnx__TensorProto__DataType type;
+    int type; /* EK_ONNX__TENSOR_PROTO__DATA_TYPE__... */
     int ndim;
     int64_t dim[ONNX_NDIM], count;
     bool transposed; /* the two dimensions are the other way round in memory */

@@ -306,7 +306,7 @@ static ek_status open_tensor(ek_onnx_array *array, ek_onnx_side *side)
                        proto->data_type);
     if (proto->segment)
         return ek_fail(EK_ERR_UNSUPPORTED, "it is a segment of a tensor");
-    array->type = (EkOnnx__TensorProto__DataType)proto->data_type;
+    array->type = proto->data_type;
     EK_TRY(read_shape(array));
     const size_t size = ek_size_mul((size_t)array->count, ek_dtype_size(e.dtype));
     if (proto->data_location == EK_ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL)

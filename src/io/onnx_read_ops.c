@@ -309,7 +309,7 @@ static ek_status read_batchnorm(onnx_reader *r)
 ek_status ek_onnx_whole_sample(const onnx_reader *r, int from, int64_t axis)
 {
     const int ndim = r->ops[from].out.flat ? 2 : 4;
-    if (axis == 1 || axis + ndim == 1)
+    if (axis == 1 || axis == 1 - ndim)
         return EK_OK;
     return ek_onnx_fail(r, EK_ERR_UNSUPPORTED, "its axis is %jd; whole samples, from axis 1 on, are read",
                         (intmax_t)axis);

@@ -52,8 +52,10 @@ static const char *property(const onnx_reader *r, const char *key)
 /* ---- A net as it stands in a graph ---------------------------------------------------------------------------- */
 
 /* The layers in order, and where blocks begin, go to their next part and end. */
+typedef enum token_kind { TOKEN_LAYER, TOKEN_BEGIN, TOKEN_PART, TOKEN_END } token_kind;
+
 typedef struct token {
-    enum { TOKEN_LAYER, TOKEN_BEGIN, TOKEN_PART, TOKEN_END } what;
+    token_kind what;
     int layer;
 } token;
 
@@ -69,7 +71,7 @@ static bool is_silent(const ek_layer *layer)
     return layer->kind == EK_LAYER_DROPOUT || (layer->kind == EK_LAYER_FLATTEN && layer->in.flat);
 }
 
-static void add(tokens *t, int what, int layer)
+static void add(tokens *t, token_kind what, int layer)
 {
     t->list[t->count++] = (token){what, layer};
 }

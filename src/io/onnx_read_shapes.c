@@ -267,7 +267,7 @@ static ek_status read_concat(onnx_reader *r)
         const ek_dims first = r->ops[reads[0]].out, this = r->ops[reads[i]].out;
         channels += this.c;
         if (this.flat != first.flat || this.h != first.h || this.w != first.w || channels > EK_SAMPLE_MAX ||
-            (axis != 1 && axis + (first.flat ? 2 : 4) != 1))
+            (axis != 1 && axis != (first.flat ? -1 : -3)))
             status = ek_onnx_fail(r, EK_ERR_UNSUPPORTED,
                                   "its inputs differ in more than channels, or it joins them "
                                   "along another axis than 1");
