@@ -39,8 +39,8 @@ static int read_labels(const cli_command *self, const char *path, ek_net *net)
     if (cli_net_output(net, &output))
         status = cli_fail(self, "%s", ek_error());
     else if (lines != output.c)
-        status = cli_fail(self, "%s: it names %d classes, a line each, and the net has %d outputs", path, lines,
-                          output.c);
+        status =
+            cli_fail(self, "%s: it names %d classes, a line each, and the net has %d outputs", path, lines, output.c);
     else if (ek_net_set_note(net, "labels", text))
         status = cli_fail(self, "%s", ek_error());
     free(text);
