@@ -27,6 +27,7 @@ typedef struct cli_command {
 
 int cli_train(const cli_command *self, int argc, char **argv);
 int cli_calibrate(const cli_command *self, int argc, char **argv);
+int cli_fold(const cli_command *self, int argc, char **argv);
 int cli_eval(const cli_command *self, int argc, char **argv);
 int cli_import(const cli_command *self, int argc, char **argv);
 int cli_inspect(const cli_command *self, int argc, char **argv);

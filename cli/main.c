@@ -54,6 +54,13 @@ static const cli_command commands[] = {
              "to do. It changes nothing.\n",
      .example = "  evenkeel doctor model.safetensors\n",
      .run = cli_doctor},
+    {.name = "fold",
+     .summary = "batch norms folded into the layers before them",
+     .text =
+         "Writes a model for prediction in which every convolution or linear layer has taken in the batch norm behind\n"
+         "it; tells what was folded and what stays, and how far the outputs move on the images of a data set.\n",
+     .example = "  evenkeel fold model.safetensors -o folded.safetensors\n",
+     .run = cli_fold},
     {.name = "export",
      .summary = "a model as something that other programs take: PyTorch",
      .text = "Writes a model as something that other programs take. The targets:\n",
