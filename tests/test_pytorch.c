@@ -4,19 +4,15 @@
  * Called as `test_pytorch write DIR COUNT MOST` it writes the built-in nets of at most MOST numbers and COUNT random
  * ones for tests/pytorch/check.py: of each NAME.safetensors (the model), NAME.py (the printed text) and NAME.seen
  * (inputs `x`, outputs `logits`). */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#define _GNU_SOURCE
+#include "golden.h"
 
 #include "base/memory.h"
 #include "io/safetensors.h"
 #include "random_net.h"
+#include "scratch.h"
+
+#include <unistd.h>
 
 /* ---- For PyTorch itself ------------------------------------------------------------------------------------- */
 
@@ -36,15 +32,23 @@ static void write_text(const char *path, const char *text)
     must(ek_file_commit(file), path);
 }
 
+enum { VALUES_MAX = 3 * 96 * 96, OUTPUTS_MAX = 16 }; /* of the nets here */
+
+static void input_shape(const ek_net *net, int *c, int *h, int *w)
+{
+    char *text = ek_net_text(net);
+    if (!text || sscanf(text, "input %d %d %d", c, h, w) != 3 || *c * *h * *w > VALUES_MAX)
+        exit(1);
+    free(text);
+}
+
 static void write_seen(const char *path, const ek_net *net, int64_t n, const float *x, const float *logits)
 {
     ek_layer_info last;
     ek_file_writer *file;
     int c, h, w;
-    char *text = ek_net_text(net);
     must(ek_net_layer(net, ek_net_layer_count(net) - 1, &last), path);
-    if (!text || sscanf(text, "input %d %d %d", &c, &h, &w) != 3)
-        exit(1);
+    input_shape(net, &c, &h, &w);
     const int64_t in[] = {n, c, h, w}, out[] = {n, last.c};
     const ek_safetensors_item items[] = {
         {.name = "x", .ndim = 4, .dim = in, .count = n * c * h * w, .floats = x},
@@ -53,7 +57,6 @@ static void write_seen(const char *path, const ek_net *net, int64_t n, const flo
     must(ek_file_create(&file, path), path);
     must(ek_safetensors_write(file, NULL, 0, items, 2), path);
     must(ek_file_commit(file), path);
-    free(text);
 }
 
 /* Takes the net over. */
@@ -63,9 +66,9 @@ static void write_net(const char *folder, const char *name, ek_net *net, int64_t
     char *text = ek_net_pytorch_text(net);
     if (!text)
         must(EK_ERR_STATE, name);
-    float *x = malloc((size_t)n * 3 * 96 * 96 * sizeof *x), *logits = malloc((size_t)n * 16 * sizeof *logits);
+    float *x = malloc((size_t)n * VALUES_MAX * sizeof *x), *logits = malloc((size_t)n * OUTPUTS_MAX * sizeof *logits);
     random_writer w = {.seed = 99};
-    for (int64_t i = 0; i < n * 3 * 96 * 96; i++)
+    for (int64_t i = 0; i < n * VALUES_MAX; i++)
         x[i] = random_draw_unit(&w);
     must(ek_predict(net, n, x, 1, logits), name);
     snprintf(path, sizeof path, "%s/%s.py", folder, name);
@@ -88,6 +91,23 @@ static int64_t numbers_of(ek_net *net)
     return numbers;
 }
 
+/* Statistics of noise: with any others a deep net's outputs hardly depend on its input. */
+static void measure_statistics(ek_net *net)
+{
+    enum { IMAGES = 16 };
+    uint8_t *pixels = malloc(IMAGES * VALUES_MAX), labels[IMAGES] = {0};
+    ek_dataset *data;
+    int c, h, w;
+    random_writer random = {.seed = 98};
+    input_shape(net, &c, &h, &w);
+    for (int i = 0; pixels && i < IMAGES * c * h * w; i++)
+        pixels[i] = (uint8_t)random_draw(&random, 256);
+    must(ek_dataset_from_memory(&data, IMAGES, c, h, w, pixels, labels, 10), "noise");
+    must(ek_calibrate(net, data, NULL), "statistics");
+    ek_dataset_free(data);
+    free(pixels);
+}
+
 static int write_all(const char *folder, int count, int64_t most)
 {
     const char *name;
@@ -101,9 +121,10 @@ static int write_all(const char *folder, int count, int64_t most)
         random_net_values(net, (uint64_t)i);
         for (int j = 0; j < ek_net_tensor_count(net); j++) {
             const ek_tensor *t = ek_net_tensor(net, j);
-            for (int64_t k = 0; k < t->count && t->role == EK_ROLE_GAMMA; k++) /* many sums stay moderate */
+            for (int64_t k = 0; k < t->count && t->role == EK_ROLE_GAMMA; k++) /* deep ones are chaotic otherwise */
                 t->data[k] *= 50.0f / (50.0f + (float)ek_net_layer_count(net));
         }
+        measure_statistics(net);
         write_net(folder, name, net, 2);
     }
     for (int i = 0; i < count; i++) {
@@ -283,11 +304,137 @@ static void test_out_of_memory(void **state)
     ek_net_free(net);
 }
 
+/* ---- PyTorch's numbers -------------------------------------------------------------------------------------- */
+
+enum { GOLDEN_NETS = 20, GOLDEN_SAMPLES = 6 };
+
+static const char *golden_text(const ek_safetensors *file, const char *name, const char *key)
+{
+    char full[64];
+    snprintf(full, sizeof full, "%s.%s", name, key);
+    return ek_safetensors_metadata(file, full);
+}
+
+/* Writes the state_dict of golden net `name` as PyTorch's save_file does, and loads it. */
+static void load_state(const ek_safetensors *file, const char *name, ek_net *net)
+{
+    char prefix[32], path[SCRATCH_SIZE];
+    ek_safetensors_item items[200];
+    void *values[200];
+    size_t count = 0;
+    snprintf(prefix, sizeof prefix, "%s.state.", name);
+    for (size_t i = 0; i < file->tensor_count; i++) {
+        const ek_safetensors_tensor *t = &file->tensors[i];
+        if (strncmp(t->name, prefix, strlen(prefix)) != 0)
+            continue;
+        assert_true(count < 200);
+        values[count] = malloc((size_t)t->count * 8 + 1); /* aligned */
+        assert_non_null(values[count]);
+        memcpy(values[count], t->data, (size_t)t->count * ek_dtype_size(t->dtype));
+        items[count] = (ek_safetensors_item){
+            .name = t->name + strlen(prefix), .ndim = t->ndim, .dim = t->dim, .count = t->count};
+        if (t->dtype == EK_DTYPE_F32)
+            items[count].floats = values[count];
+        else
+            items[count].integers = values[count];
+        count++;
+    }
+    const int fd = mkstemp(scratch_template(path, "state"));
+    assert_true(fd >= 0);
+    close(fd);
+    ek_file_writer *writer;
+    GOLDEN_OK(ek_file_create(&writer, path));
+    GOLDEN_OK(ek_safetensors_write(writer, NULL, 0, items, count));
+    GOLDEN_OK(ek_file_commit(writer));
+    GOLDEN_OK(ek_net_load_weights(net, path));
+    unlink(path);
+    for (size_t i = 0; i < count; i++)
+        free(values[i]);
+}
+
+/* Every tensor is the golden file's "NAME.KIND.TENSOR", to the bit, or within `tolerance`. */
+static int compare_state(const ek_safetensors *file, const char *name, const char *kind, ek_net *net,
+                         double tolerance)
+{
+    int compared = 0;
+    for (int i = 0; i < ek_net_tensor_count(net); i++) {
+        const ek_tensor *t = ek_net_tensor(net, i);
+        char key[160];
+        snprintf(key, sizeof key, "%s.%.120s", kind, t->name);
+        const ek_safetensors_tensor *theirs = golden_find(file, name, key);
+        if (!theirs)
+            continue;
+        compared++;
+        if (tolerance == 0 || t->counter)
+            assert_memory_equal(t->counter ? (const void *)t->counter : t->data, theirs->data,
+                                (size_t)t->count * (t->counter ? 8 : 4));
+        else
+            golden_compare(theirs, t->data, tolerance, 0);
+    }
+    return compared;
+}
+
+/* The batch in training moves the statistics as the printed module's norms move theirs. */
+static int compare_training(const ek_safetensors *file, const char *name, ek_net *net,
+                            const ek_safetensors_tensor *pixels)
+{
+    static const uint8_t labels[GOLDEN_SAMPLES] = {0, 1, 2, 3, 4, 0};
+    const int64_t *d = pixels->dim;
+    ek_dataset *data = NULL;
+    GOLDEN_OK(ek_dataset_from_memory(&data, d[0], (int)d[1], (int)d[2], (int)d[3], pixels->data, labels,
+                                     RANDOM_NET_CLASSES));
+    const ek_fit_options options = {
+        .epochs = 1, .batch_size = GOLDEN_SAMPLES, .lr = 1e-12f, .no_shuffle = true, .threads = 1};
+    GOLDEN_OK(ek_fit(net, data, NULL, &options));
+    ek_dataset_free(data);
+    return compare_state(file, name, "after", net, 1e-5);
+}
+
+static void test_golden(void **state)
+{
+    (void)state;
+    static const char *const notes[] = {"labels", "input.mean", "input.std"};
+    ek_safetensors *file = golden_open("pytorch.safetensors");
+    int noted = 0, moved = 0;
+    for (int i = 0; i < GOLDEN_NETS; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "%d", i);
+        ek_net *net = ek_net_parse(golden_text(file, name, "net"), name);
+        assert_non_null(net);
+        for (int n = 0; n < 3; n++)
+            if (golden_text(file, name, notes[n])) {
+                GOLDEN_OK(ek_net_set_note(net, notes[n], golden_text(file, name, notes[n])));
+                noted++;
+            }
+        char *python = ek_net_pytorch_text(net);
+        assert_non_null(python);
+        if (strcmp(python, golden_text(file, name, "python")) != 0)
+            fail_msg("net %d: another text than PyTorch ran; see make_golden_pytorch.py", i);
+        free(python);
+        load_state(file, name, net);
+        assert_int_equal(compare_state(file, name, "state", net, 0), ek_net_tensor_count(net));
+
+        const ek_safetensors_tensor *pixels = golden_tensor(file, name, "pixels");
+        float logits[GOLDEN_SAMPLES * RANDOM_NET_CLASSES], *x = malloc((size_t)pixels->count * sizeof *x);
+        assert_non_null(x);
+        for (int64_t j = 0; j < pixels->count; j++)
+            x[j] = (float)pixels->data[j] / 255.0f;
+        GOLDEN_OK(ek_predict(net, GOLDEN_SAMPLES, x, 1, logits));
+        golden_compare(golden_tensor(file, name, "logits"), logits, 1e-5, 0);
+        free(x);
+        if (!strstr(golden_text(file, name, "net"), "dropout"))
+            moved += compare_training(file, name, net, pixels);
+        ek_net_free(net);
+    }
+    assert_true(noted > 10 && moved > 20); /* these were there */
+    ek_safetensors_free(file);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_layers),   cmocka_unit_test(test_classes),       cmocka_unit_test(test_notes),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_golden),
     };
     if (argc == 5 && !strcmp(argv[1], "write"))
         return write_all(argv[2], atoi(argv[3]), atoll(argv[4]));
