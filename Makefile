@@ -74,7 +74,7 @@ headers: ## compile each public header alone, as C11 and as C++17
 
 format: ## rewrite the C sources the way clang-format wants them
 	@tools/setup ci
-	@clang-format-14 -i $$(git ls-files '*.c' '*.h')
+	@clang-format-14 -i $$(git ls-files '*.c' '*.h' '*.cpp' '*.hpp')
 
 install: ## install into PREFIX (/usr/local), below DESTDIR; builds where nothing is built: root need not
 	@test -f $(BUILD)/cmake_install.cmake || $(MAKE) all

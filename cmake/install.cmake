@@ -3,7 +3,7 @@
 # package, licence.
 include(CMakePackageConfigHelpers)
 
-install(FILES include/evenkeel.h TYPE INCLUDE)
+install(FILES include/evenkeel.h include/evenkeel.hpp TYPE INCLUDE)
 install(FILES LICENSE TYPE DOC)
 if(TARGET evenkeel)
     install(TARGETS evenkeel)

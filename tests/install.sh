@@ -45,6 +45,9 @@ attempt "pkg-config static: is static" not_linked_to_it with-pc-static
 attempt "C++: builds" ${CXX:-c++} -x c++ consumer.c $(pkg-config --cflags --libs evenkeel) -o with-cpp
 attempt "C++: runs" ./with-cpp "$version"
 
+attempt "evenkeel.hpp: builds" ${CXX:-c++} -std=c++17 consumer.cpp $(pkg-config --cflags --libs evenkeel) -o with-hpp
+attempt "evenkeel.hpp: owners, exceptions, callbacks" ./with-hpp "$version"
+
 attempt "CMake package: configures" cmake -S . -B build -DCMAKE_PREFIX_PATH="$prefix" -DVERSION="$version"
 attempt "CMake package: builds" cmake --build build
 attempt "CMake package: shared runs" build/consumer "$version"
