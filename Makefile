@@ -12,7 +12,7 @@ MAKEFLAGS += --no-print-directory
 build = cmake -S . -B $(1) --log-level=NOTICE $(2) $(CMAKE_FLAGS) >/dev/null && \
         cmake --build $(1) --parallel $(JOBS)
 
-.PHONY: all demo test check site bench asan tsan fuzz headers format install clean list
+.PHONY: all demo test check site bench asan tsan fuzz headers format install deb clean list
 
 all: ## build the libraries and the command into build/
 	@$(call build,$(BUILD),-DEVENKEEL_TESTS=OFF)
@@ -79,6 +79,11 @@ format: ## rewrite the C sources the way clang-format wants them
 install: ## install into PREFIX (/usr/local), below DESTDIR; builds where nothing is built: root need not
 	@test -f $(BUILD)/cmake_install.cmake || $(MAKE) all
 	@cmake --install $(BUILD) --prefix $(PREFIX)
+
+deb: ## Debian packages into build/deb, compiled from the start out of a copy, and what lintian says of them
+	@tools/setup deb
+	@packaging/deb build/deb
+	@lintian --allow-root --fail-on error,warning build/deb/*.changes
 
 clean: ## remove build/, or BUILD
 	@rm -rf $(BUILD)

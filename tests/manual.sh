@@ -20,8 +20,13 @@ wanted=$(for command in $commands; do echo "evenkeel-$command.1"; done; echo eve
 result "a page for each command, and no other" "$(ls | sort >"$TMPDIR/got"; echo "$wanted" | sort | diff - "$TMPDIR/got" || true)"
 result "evenkeel(1) names them" "$(for command in $commands; do grep -qx ".It Xr evenkeel-$command 1" evenkeel.1 || echo "$command"; done)"
 
-# The page as a person sees it.
-shown() { MANWIDTH=200 LC_ALL=C.UTF-8 man -l "$1" | sed 's/.\x08//g'; }
+# The page as a person sees it; what the formatter complains of is collected.
+shown()
+{
+    MANWIDTH=200 LC_ALL=C.UTF-8 man --warnings -l "$1" 2>"$TMPDIR/complaint" | sed 's/.\x08//g'
+    sed "s/^/$1: /" "$TMPDIR/complaint" >>"$TMPDIR/warnings"
+}
+: >"$TMPDIR/warnings"
 
 # forms COMMAND: itself, or "data show", "export --to c" and so on, a line each.
 forms()
@@ -64,8 +69,7 @@ functions=$(sed -n 's/^EK_API .*[ *]\(ek_[a-z0-9_]*\)(.*/\1/p' "$ROOT/include/ev
 result "evenkeel(3) has the header's functions" \
     "$(for name in $functions; do grep -Eq "(^| )$name\(\)" "$TMPDIR/page" || echo "$name"; done)"
 
-result "man formats every page without a warning" "$(for page in *.[13]; do
-    man --warnings -E UTF-8 -l -Tutf8 -Z "$page" 2>&1 >/dev/null | sed "s/^/$page: /"; done)"
+result "man formats every page without a warning" "$(cat "$TMPDIR/warnings")"
 if command -v mandoc >/dev/null; then
     result "mandoc finds nothing to say of a page" "$(mandoc -Tlint -W warning *.[13] || true)"
 else
