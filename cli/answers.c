@@ -5,6 +5,8 @@
 #include "json.h"
 
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,15 +83,68 @@ static void fault(cli_answer *answer, ek_status status, const char *message)
     answer->message = strdup(message);
 }
 
-/* Where the next image goes. */
-static uint8_t *place(cli_answers *a)
-{
-    return a->pixels + (size_t)a->ready * a->values;
-}
-
 static int done_with(cli_answers *a)
 {
     return ++a->count == a->most ? cli_answers_flush(a) : CLI_GO;
+}
+
+/* Takes a path; `message` says why its file cannot be read, NULL that it is to be. */
+static int add_file(cli_answers *a, const char *path, const char *message)
+{
+    cli_answer *answer = &a->answer[a->count];
+    *answer = (cli_answer){.image = strdup(path)};
+    if (!answer->image)
+        return cli_fail(a->self, "out of memory");
+    if (message)
+        fault(answer, EK_ERR_ARGUMENT, message);
+    return done_with(a);
+}
+
+int cli_answers_file(cli_answers *a, const char *path)
+{
+    return add_file(a, path, NULL);
+}
+
+int cli_answers_fault(cli_answers *a, const char *path, const char *message)
+{
+    return add_file(a, path, message);
+}
+
+int cli_answers_item(cli_answers *a, int64_t i)
+{
+    a->answer[a->count] = (cli_answer){.item = i};
+    return done_with(a);
+}
+
+/* ---- Reading -------------------------------------------------------------------------------------------------- */
+
+/* Threads that decode a batch's images: each takes the next one that none has taken. */
+typedef struct readers {
+    cli_answers *a;
+    atomic_int next;
+} readers;
+
+static void read_one(const cli_answers *a, int i)
+{
+    cli_answer *answer = &a->answer[i];
+    uint8_t *pixels = a->pixels + (size_t)i * a->values;
+    ek_image_options options = a->images;
+    options.info = &answer->info;
+    if (answer->status)
+        return;
+    const ek_status status = answer->image
+                                 ? ek_image_read(answer->image, a->channels, a->height, a->width, &options, pixels)
+                                 : ek_dataset_read(a->dataset, answer->item, pixels);
+    if (status)
+        fault(answer, status, ek_error());
+}
+
+static void *read_some(void *argument)
+{
+    readers *r = argument;
+    for (int i; (i = atomic_fetch_add(&r->next, 1)) < r->a->count;)
+        read_one(r->a, i);
+    return NULL;
 }
 
 /* Twice as high or wide as the net's input, or half, or a quarter out of proportion. */
@@ -113,43 +168,27 @@ static void hint(cli_answers *a, const char *path, const ek_image_info *info)
                  path);
 }
 
-int cli_answers_file(cli_answers *a, const char *path)
+/* Reads all that wait, on this thread and others, and moves what could be read together, in order. */
+static void read_all(cli_answers *a)
 {
-    cli_answer *answer = &a->answer[a->count];
-    *answer = (cli_answer){.image = strdup(path)};
-    if (!answer->image)
-        return cli_fail(a->self, "out of memory");
-    a->images.info = &answer->info;
-    const ek_status status = ek_image_read(path, a->channels, a->height, a->width, &a->images, place(a));
-    if (status) {
-        fault(answer, status, ek_error());
-    } else {
-        hint(a, path, &answer->info);
-        a->ready++;
+    enum { MOST = 64 };
+    pthread_t thread[MOST];
+    readers r = {.a = a};
+    int started = 0;
+    while (started < MOST && started + 1 < a->threads && started + 1 < a->count &&
+           !pthread_create(&thread[started], NULL, read_some, &r))
+        started++;
+    read_some(&r);
+    for (int i = 0; i < started; i++)
+        pthread_join(thread[i], NULL);
+    for (int i = 0; i < a->count; i++) {
+        const cli_answer *answer = &a->answer[i];
+        if (answer->status)
+            continue;
+        if (answer->image)
+            hint(a, answer->image, &answer->info);
+        memmove(a->pixels + (size_t)a->ready++ * a->values, a->pixels + (size_t)i * a->values, a->values);
     }
-    return done_with(a);
-}
-
-int cli_answers_item(cli_answers *a, int64_t i)
-{
-    cli_answer *answer = &a->answer[a->count];
-    *answer = (cli_answer){.item = i};
-    const ek_status status = ek_dataset_read(a->dataset, i, place(a));
-    if (status)
-        fault(answer, status, ek_error());
-    else
-        a->ready++;
-    return done_with(a);
-}
-
-int cli_answers_fault(cli_answers *a, const char *path, const char *message)
-{
-    cli_answer *answer = &a->answer[a->count];
-    *answer = (cli_answer){.image = strdup(path)};
-    if (!answer->image)
-        return cli_fail(a->self, "out of memory");
-    fault(answer, EK_ERR_ARGUMENT, message);
-    return done_with(a);
 }
 
 /* ---- Predicting ----------------------------------------------------------------------------------------------- */
@@ -158,6 +197,8 @@ int cli_answers_fault(cli_answers *a, const char *path, const char *message)
 static ek_status predict(cli_answers *a)
 {
     enum { FEW = 16 };
+    if (a->ready == 0)
+        return EK_OK;
     if (a->predictor && (a->ready <= FEW || a->threads == 1))
         return ek_predictor_run_bytes(a->predictor, a->ready, a->pixels, a->logits, NULL);
     const size_t count = (size_t)a->ready * a->values;
@@ -293,7 +334,8 @@ static void print_json(const cli_answers *a, const cli_answer *answer)
 
 int cli_answers_flush(cli_answers *a)
 {
-    const ek_status status = a->ready ? predict(a) : EK_OK;
+    read_all(a);
+    const ek_status status = predict(a);
     const float *logits = a->logits;
     for (int i = 0; i < a->count; i++) {
         cli_answer *answer = &a->answer[i];

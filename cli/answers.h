@@ -27,7 +27,7 @@ typedef struct cli_answers {
     int labels;
     /* From here on cli_answers_begin fills in. */
     int channels, height, width, classes;
-    int most, count, ready;       /* a batch; lines that wait; those of them with an image */
+    int most, count, ready;       /* a batch; lines that wait; those of them that could be read */
     ek_predictor *predictor;      /* NULL: the net is one that ek_predict alone takes */
     size_t values;                /* of an image */
     uint8_t *pixels;              /* [most, values] */
@@ -43,12 +43,12 @@ typedef struct cli_answers {
 int cli_answers_begin(cli_answers *answers);
 
 /* Takes one more: a file, item i of the data set, or what cannot even be opened (`message` says why). Where that fills
- * a batch it is predicted and printed. CLI_GO, or CLI_FAILED when no more can be had: the output's end is gone. */
+ * a batch it is read, predicted and printed. CLI_GO, or CLI_FAILED when no more can be had: the output broke. */
 int cli_answers_file(cli_answers *answers, const char *path);
 int cli_answers_item(cli_answers *answers, int64_t i);
 int cli_answers_fault(cli_answers *answers, const char *path, const char *message);
 
-/* Predicts and prints those that wait, down to the reader of the output. Likewise. */
+/* Reads, predicts and prints those that wait, down to the reader of the output. Likewise. */
 int cli_answers_flush(cli_answers *answers);
 
 /* The exit status: of the last hints, and of how many images there was no answer for. */

@@ -87,6 +87,10 @@ for wrong in red fff 12345g ''; do
     fails "--background '$wrong'" 2 "^evenkeel predict: --background: " predict model 0.pgm "--background=$wrong"
 done
 
+predict model many/*.pgm cut.pgm many/*.pgm none.pgm 7.pgm --threads 1 >one 2>err
+predict model many/*.pgm cut.pgm many/*.pgm none.pgm 7.pgm --threads 5 >five 2>err
+same "on five threads the same lines" "603 $(sha256sum <one)" "$(wc -l <five) $(sha256sum <five)"
+
 # ---- Hints
 printf 'P2 3 2 9\n0 1 2\n7 8 9\n' >small.pgm
 run predict model small.pgm 0.pgm small.pgm
