@@ -147,6 +147,24 @@ static void nonsense_is_refused(void **state)
     is_refused_with("{\"model\": 1}", 12);
 }
 
+/* Two bytes a node, of which each takes a hundred. */
+static void memory_has_an_end(void **state)
+{
+    (void)state;
+    enum { NODES = 1 << 19 };
+    unsigned char *bytes = calloc(2, NODES + 4);
+    assert_non_null(bytes);
+    bytes[0] = 7 << 3 | 2; /* a graph of 2*NODES bytes */
+    for (int i = 0; i < 3; i++)
+        bytes[1 + i] = (unsigned char)((2 * NODES) >> 7 * i | (i < 2 ? 128 : 0));
+    for (size_t i = 0; i < NODES; i++)
+        bytes[4 + 2 * i] = 1 << 3 | 2;
+    EkOnnx__ModelProto *model = NULL;
+    assert_int_equal(ek_onnx_unpack(bytes, 4 + 2 * NODES, "it", &model), EK_ERR_FORMAT);
+    assert_null(model);
+    free(bytes);
+}
+
 static void every_allocation_may_fail(void **state)
 {
     (void)state;
@@ -171,9 +189,9 @@ static void every_allocation_may_fail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(is_read_as_written),        cmocka_unit_test(is_refused_when_cut),
-        cmocka_unit_test(depth_has_an_end),          cmocka_unit_test(nonsense_is_refused),
-        cmocka_unit_test(every_allocation_may_fail),
+        cmocka_unit_test(is_read_as_written), cmocka_unit_test(is_refused_when_cut),
+        cmocka_unit_test(depth_has_an_end),   cmocka_unit_test(nonsense_is_refused),
+        cmocka_unit_test(memory_has_an_end),  cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests_name("onnx_proto", tests, NULL, NULL);
 }

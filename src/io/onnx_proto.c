@@ -28,6 +28,13 @@ static void on_free(void *data, void *memory)
  * where a message has a part twice that it can have once, protobuf-c merges the two by copying what both hold, so that
  * a file of them takes the square of its length. So the levels are walked first, along the tags alone, without
  * recursion. Whatever else is wrong is left to protobuf-c. */
+/* And an empty message of two bytes becomes a struct of some hundred: files of little else are refused too. */
+enum {
+    FIELD_MEMORY = 48,   /* of a field, while its message is read */
+    FEW_BYTES = 1 << 24, /* that any file may take */
+    TIMES_BYTES = 32     /* and that a large one may, for each of its bytes; usual graphs take some 10 */
+};
+
 typedef struct level {
     const ProtobufCMessageDescriptor *type;
     size_t end;
@@ -37,6 +44,7 @@ typedef struct level {
 typedef struct walk {
     const unsigned char *bytes;
     size_t at;
+    size_t memory; /* that protobuf-c will take beside the bytes themselves, at most */
     int depth;
     level levels[EK_ONNX_DEPTH_MAX];
 } walk;
@@ -78,6 +86,7 @@ static bool pass_field(walk *w, level *here)
     }
     if (size > here->end - w->at || tag >> 3 > UINT32_MAX)
         return false;
+    w->memory += FIELD_MEMORY;
     const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field(here->type, (unsigned)(tag >> 3));
     if (!field || field->type != PROTOBUF_C_TYPE_MESSAGE || (tag & 7) != PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED) {
         w->at += (size_t)size;
@@ -91,6 +100,7 @@ static bool pass_field(walk *w, level *here)
     }
     if (w->depth == EK_ONNX_DEPTH_MAX)
         return false;
+    w->memory += ((const ProtobufCMessageDescriptor *)field->descriptor)->sizeof_message;
     w->levels[w->depth++] = (level){.type = field->descriptor, .end = w->at + (size_t)size};
     return true;
 }
@@ -106,7 +116,7 @@ static bool is_sane(const unsigned char *bytes, size_t size)
         else if (!pass_field(&w, here))
             return false;
     }
-    return true;
+    return w.memory <= FEW_BYTES + TIMES_BYTES * size;
 }
 
 /* ---- Reading ------------------------------------------------------------------------------------------------ */
