@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Every layer's outputs measured over a data set. */
+#include "train/probe.h"
+
 #include "base/memory.h"
 #include "data/feed.h"
 #include "net/normalize.h"
@@ -14,6 +16,8 @@ enum { PROBE_SAMPLES = 2048, PROBE_BATCH = 256 };
 typedef struct layer_stats {
     ek_channel_stats *channels; /* NULL: not measured */
     int count;
+    ek_histogram histogram; /* counts NULL: none */
+    int64_t *counts;
 } layer_stats;
 
 struct ek_probe {
@@ -85,6 +89,39 @@ static ek_status measure(work *w, int64_t samples)
     return EK_OK;
 }
 
+static bool all_finite(const ek_program *program)
+{
+    for (int i = 0; i < program->point_count; i++)
+        for (int c = 0; c < program->points[i].c; c++)
+            if (!isfinite(program->points[i].all[c].deviations))
+                return false;
+    return true;
+}
+
+static ek_status count_in_bins(work *w, int64_t samples)
+{
+    if (!all_finite(w->program))
+        return EK_OK;
+    for (int i = 0; i < w->program->point_count; i++)
+        EK_TRY(ek_probe_point_begin_bins(&w->program->points[i]));
+    return measure(w, samples);
+}
+
+static ek_status take_histogram(layer_stats *layer, const ek_probe_point *p)
+{
+    if (!(layer->counts = ek_calloc(EK_BINS, sizeof *layer->counts)))
+        return EK_ERR_MEMORY;
+    for (int i = 0; i < EK_BINS; i++)
+        layer->counts[i] = p->bins[i];
+    layer->histogram =
+        (ek_histogram){.low = layer->channels[0].min, .high = layer->channels[0].max, .counts = layer->counts};
+    for (int c = 1; c < p->c; c++) {
+        layer->histogram.low = fminf(layer->histogram.low, layer->channels[c].min);
+        layer->histogram.high = fmaxf(layer->histogram.high, layer->channels[c].max);
+    }
+    return EK_OK;
+}
+
 static ek_status take_stats(ek_probe *probe, const ek_program *program)
 {
     for (int i = 0; i < program->point_count; i++) {
@@ -101,11 +138,14 @@ static ek_status take_stats(ek_probe *probe, const ek_program *program)
                                    .min = p->all[c].least,
                                    .max = p->all[c].greatest,
                                    .flat = (double)p->all[c].flat / count};
+        if (p->bins)
+            EK_TRY(take_histogram(layer, p));
     }
     return EK_OK;
 }
 
-ek_status ek_probe_new(ek_probe **out, ek_net *net, const ek_dataset *dataset, const ek_probe_options *options)
+static ek_status new_probe(ek_probe **out, ek_net *net, const ek_dataset *dataset, const ek_probe_options *options,
+                           bool histograms)
 {
     const ek_probe_options o = options ? *options : (ek_probe_options){0};
     if (!out || !net || !dataset)
@@ -134,6 +174,8 @@ ek_status ek_probe_new(ek_probe **out, ek_net *net, const ek_dataset *dataset, c
         status = open_work(&w, net, dataset, info.count, probe->samples, o.threads);
     if (!status)
         status = measure(&w, probe->samples);
+    if (!status && histograms)
+        status = count_in_bins(&w, probe->samples);
     if (!status)
         status = take_stats(probe, w.program);
     close_work(&w);
@@ -145,12 +187,25 @@ ek_status ek_probe_new(ek_probe **out, ek_net *net, const ek_dataset *dataset, c
     return EK_OK;
 }
 
+ek_status ek_probe_new(ek_probe **out, ek_net *net, const ek_dataset *dataset, const ek_probe_options *options)
+{
+    return new_probe(out, net, dataset, options, false);
+}
+
+ek_status ek_probe_new_with_histograms(ek_probe **out, ek_net *net, const ek_dataset *dataset,
+                                       const ek_probe_options *options)
+{
+    return new_probe(out, net, dataset, options, true);
+}
+
 void ek_probe_free(ek_probe *probe)
 {
     if (!probe)
         return;
-    for (int i = 0; probe->layers && i < probe->layer_count; i++)
+    for (int i = 0; probe->layers && i < probe->layer_count; i++) {
         ek_free(probe->layers[i].channels);
+        ek_free(probe->layers[i].counts);
+    }
     ek_free(probe->layers);
     ek_free(probe);
 }
@@ -165,4 +220,10 @@ const ek_channel_stats *ek_probe_layer(const ek_probe *probe, int layer, int *ch
     const bool known = layer >= 0 && layer < probe->layer_count;
     *channels = known ? probe->layers[layer].count : 0;
     return known ? probe->layers[layer].channels : NULL;
+}
+
+const ek_histogram *ek_probe_histogram(const ek_probe *probe, int layer)
+{
+    const bool known = layer >= 0 && layer < probe->layer_count && probe->layers[layer].counts;
+    return known ? &probe->layers[layer].histogram : NULL;
 }
