@@ -1053,6 +1053,60 @@ typedef struct ek_import_onnx_options {
  * memory is taken for what the file holds. */
 EK_API ek_status ek_import_onnx(ek_net **net, const char *path, const ek_import_onnx_options *options);
 
+/* ---- 7. Nets in integers ------------------------------------------------------------------------------------ */
+
+/* A net quantised to 8 bits for prediction, after Jacob et al. 2018 (arXiv:1712.05877; docs/quantization.md has the
+ * formulas): weights int8 with a scale for each output channel, what layers hand on int8 with a scale and a zero point
+ * for each layer, sums and biases int32, multipliers of 31 bits and a shift in place of real factors. Everything is
+ * computed in integers, so that a microcontroller finds the same outputs as this library, to the last bit. An object of
+ * its own, which outlives the net; several threads may use one at once. */
+typedef struct ek_quantized ek_quantized;
+
+typedef struct ek_quantize_options {
+    int64_t samples; /* of the calibration data, evenly spread over it; default 1024, or all if there are fewer */
+    int threads;     /* default ek_cpu_count(); the result does not depend on it */
+} ek_quantize_options;
+
+/* Quantises `net`, its batch norms folded. What layers hand on is measured on `calibration`, images of the kind that it
+ * will see (of the training data), as histograms; each layer's range is the one whose mean square error is least, and
+ * values beyond it saturate. The net is not changed.
+ * EK_ERR_UNSUPPORTED names a layer that has no form in integers: layernorm, batchnorm without tracking. EK_ERR_SHAPE as
+ * ek_evaluate. EK_ERR_NUMERIC names a layer whose weights or outputs are not finite. */
+EK_API ek_status ek_quantize(ek_quantized **quantized, ek_net *net, const ek_dataset *calibration,
+                             const ek_quantize_options *options);
+EK_API void ek_quantized_free(ek_quantized *quantized);
+
+typedef struct ek_quantized_info {
+    int outputs;        /* K */
+    float output_scale; /* an output of 1 is a logit of so much */
+    int64_t weights;    /* int8 weights of all layers */
+    int64_t samples;    /* measured */
+} ek_quantized_info;
+
+EK_API void ek_quantized_get_info(const ek_quantized *quantized, ek_quantized_info *info);
+
+/* Outputs [n,K] for pixels [n,C,H,W], bytes as a data set has them: logits in units of output_scale. The class is the
+ * greatest output's, the first of equal ones. In plain C, for measuring and checking; threads: 0 means
+ * ek_cpu_count(). */
+EK_API ek_status ek_quantized_predict(const ek_quantized *quantized, int64_t n, const uint8_t *pixels, int threads,
+                                      int16_t *outputs);
+
+/* The same over a whole data set, measured as ek_evaluate does. options->batch_size does not count. */
+EK_API ek_status ek_quantized_evaluate(const ek_quantized *quantized, const ek_dataset *dataset,
+                                       const ek_eval_options *options, ek_metrics *metrics);
+
+typedef struct ek_quantized_size {
+    int64_t constants; /* bytes of weights, tables and the like: flash, beside some 2 to 4 KB of code */
+    int64_t memory;    /* bytes that change, beside the image, the outputs and some 200 bytes of stack */
+} ek_quantized_size;
+
+/* Writes PATH.c and PATH.h: C99 and C++ without any library, nothing allocated, whose outputs are
+ * ek_quantized_predict's to the last bit. Names begin with the last part of path, which is of letters, digits and
+ * underscores (a hyphen or point becomes an underscore). The first two images of `samples` become its self-test; NULL:
+ * it has none. size: filled in on success; may be NULL. Files are written like a model file. */
+EK_API ek_status ek_quantized_export_c(const ek_quantized *quantized, const char *path, const ek_dataset *samples,
+                                       ek_quantized_size *size);
+
 #ifdef __cplusplus
 }
 #endif
