@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Exports of real PyTorch come back with PyTorch's logits: check_torch.py LIBEVENKEEL.SO. A line a case.
-Python needs torch and onnx (and onnxruntime is not asked)."""
+"""Exports of real PyTorch come back with PyTorch's logits: onnx_torch.py LIBEVENKEEL.SO [--all]. A line a case.
+Python needs torch and onnx, which turns weights into other types and moves them beside the model."""
 import ctypes
 import os
 import sys
@@ -83,9 +83,10 @@ def main():
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         for name in models.MODELS:
-            cases = [(opset, {}) for opset in (9, 11, 12, 13, 14, 17)]
-            cases += [(13, dict(training=True)), (17, dict(fixed=True)), (13, dict(folded=False)),
-                      (13, dict(change=half)), (17, dict(change=outside))]
+            cases = [(11, dict(change=half)), (14, dict(training=True, folded=False)), (17, dict(change=outside))]
+            if "--all" in sys.argv:
+                cases += [(opset, {}) for opset in (9, 11, 12, 13, 14, 17)]
+                cases += [(13, dict(training=True)), (17, dict(fixed=True)), (13, dict(folded=False))]
             for opset, how in cases:
                 words = (k if v is True else v.__name__ if callable(v) else "not " + k for k, v in how.items())
                 case = " ".join((name, "opset", str(opset), *words))
