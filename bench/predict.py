@@ -59,8 +59,8 @@ def export(torch, net, folder):
     if not torch[0]:
         return None
     path = os.path.join(folder, net + ".onnx")
-    done = subprocess.run([torch[0], "-W", "ignore", os.path.join(HERE, "torch_worker.py"), "--net", net, "--onnx",
-                           path], check=False, stdout=subprocess.DEVNULL)
+    done = subprocess.run([torch[0], os.path.join(HERE, "torch_worker.py"), "--net", net, "--onnx", path], check=False,
+                          stdout=subprocess.DEVNULL)
     return path if done.returncode == 0 else None
 
 

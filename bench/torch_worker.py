@@ -20,6 +20,7 @@ import gzip
 import os
 import sys
 import time
+import warnings
 
 ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
@@ -241,6 +242,7 @@ def main():
     torch.set_num_threads(options.threads)
     batch, shape = TRAINING[options.net]
     if options.onnx:
+        warnings.simplefilter("ignore")  # of constants that the exporter does not fold
         torch.onnx.export(build(torch, options.net).eval(), torch.rand(2, *shape), options.onnx, input_names=["input"],
                           dynamic_axes={"input": {0: "n"}})
         return
