@@ -71,9 +71,10 @@ static void print_constants(ek_net *net, int layer)
     }
     if (found)
         printf(
-            "layer %s (batchnorm), channel%s %s%s: variance at most eps (%g), so that folding multiplies weights by up to "
-            "%.3g; the channel is constant on the data\n",
-            info.path, found > 1 ? "s" : "", channels, found > CHANNELS_NAMED ? ", ..." : "", info.eps, most);
+            "layer %s (batchnorm), channel%s %s%s: variance at most eps (%g), so that folding multiplies weights by up "
+            "to %.3g; %s constant on the data\n",
+            info.path, found > 1 ? "s" : "", channels, found > CHANNELS_NAMED ? ", ..." : "", info.eps, most,
+            found > 1 ? "they are" : "it is");
 }
 
 static int print_folds(const folding *f)
