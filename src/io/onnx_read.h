@@ -13,10 +13,10 @@
  * likes. */
 #ifndef EK_IO_ONNX_READ_H
 #define EK_IO_ONNX_READ_H
-#ifdef EK_HAVE_ONNX
-
 #include "io/onnx_proto.h"
-#include "net/net.h"
+#include "net/net.h" /* without ONNX this, since a file must declare something */
+
+#ifdef EK_HAVE_ONNX
 
 #include <sys/types.h>
 
