@@ -17,6 +17,15 @@ const cli_command cli_export_targets[] = {
      .example = "  evenkeel export model.safetensors --to pytorch -o net.py\n"
                 "  python3 -c 'from net import load; print(load(\"model.safetensors\"))'\n",
      .run = cli_export_pytorch},
+    {.name = "export --to c",
+     .summary = "C text without dependencies, in 8-bit integers, for microcontrollers",
+     .text =
+         "Writes a model as one C file and its header: C99 and C++, no library, nothing allocated, constants for\n"
+         "flash. Weights and activations are 8-bit integers (docs/quantization.md); the accuracy before and after is\n"
+         "printed. The text has a self-test: recorded images, and outputs that must be the same to the last bit.\n",
+     .example = "  evenkeel export model.safetensors --to c --int8 -o net\n"
+                "  cc -std=c99 -Os -c net.c\n",
+     .run = cli_export_c},
     {.name = NULL},
 };
 

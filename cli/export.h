@@ -6,6 +6,7 @@
 
 #include "cli.h"
 
+int cli_export_c(const cli_command *self, int argc, char **argv);
 int cli_export_pytorch(const cli_command *self, int argc, char **argv);
 
 /* The net that MODEL stands for: a model file; or, where weights do not matter, also a built-in net's name or a file

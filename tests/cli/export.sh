@@ -36,6 +36,22 @@ passes "a checkpoint's weights" "^def build" "$EVENKEEL" export kept/*.safetenso
 same "without what training needs" 0 "$(grep -c checkpoint.checksums plain.safetensors)"
 fails "a file that cannot be written" 1 "none/m.py: cannot be written" "$EVENKEEL" export m.safetensors --to pytorch -o none/m.py
 
+# ---- C
+
+passes "in integers" "^saved int8.c and int8.h$" "$EVENKEEL" export m.safetensors --to c --int8 --data tiny --samples 30 -o int8
+same "calibrated on what was asked for" "calibrated on 30 training images" "$(head -n 1 out)"
+same "accuracy before and after" 2 "$(grep -Ec '^in (float|8-bit integers): loss [0-9.]+, accuracy [0-9.]+ \([0-9]+ of 20 images\)$' out)"
+printf '#include "int8.h"\nint main(void) { return int8_self_test(); }\n' >use.c
+passes "which compiles and passes its self-test" "" \
+    sh -c 'cc -std=c99 -Wall -Wextra -Wpedantic -Wconversion -Werror use.c int8.c -o use && ./use'
+sed 's/_bias_1\[3\] = {/&\n1000000+/' int8.c >wrong.c
+cc -std=c99 use.c wrong.c -o use && ./use
+same "a self-test that can fail" 2 $?
+fails "not without --int8" 2 "--int8 is missing" "$EVENKEEL" export m.safetensors --to c --data tiny -o lost
+fails "no net alone" 1 "a net without weights" "$EVENKEEL" export bn-lenet --to c --int8 -o lost
+fails "no folder" 1 "none" "$EVENKEEL" export m.safetensors --to c --int8 --data tiny -o none/lost
+same "and nothing is left" "" "$(ls | grep "^lost")"
+
 if python=$(find_python torch); then
     count=40 most=500000 # resnet-32 is the largest of these
     [ -n "${EVENKEEL_TEST_QUICK-}" ] && count=15 most=100000
