@@ -128,10 +128,9 @@ static int compare(const cli_command *self, folding *f)
     if (compared) {
         printf("on %jd %s images of ", (intmax_t)f->e.info.count, f->e.split);
         cli_put_text(cli_data_name(f->e.dataset, f->e.data));
-        printf(
-            ": outputs differ by at most %.2g, %.2g of the largest; %jd get another label; accuracy %.4f, folded %.4f\n",
-            apart, largest > 0 ? apart / largest : 0.0, (intmax_t)changed, f->e.metrics.accuracy,
-            after.metrics.accuracy);
+        printf(": outputs differ by at most %.2g, %.2g of the largest; %jd get another label; ", apart,
+               largest > 0 ? apart / largest : 0.0, (intmax_t)changed);
+        printf("accuracy %.4f, folded %.4f\n", f->e.metrics.accuracy, after.metrics.accuracy);
     }
     cli_evaluation_clear(&after);
     return fault ? cli_fail(self, "%s", fault) : CLI_GO;
