@@ -142,7 +142,7 @@ static void test_builtins(void **state)
         const char *name = ek_net_builtin_name(i);
         ek_net *net = ek_net_builtin(name);
         assert_non_null(net);
-        if (net->layer_count < (quick ? 100 : 200))
+        if (net->layer_count < (quick ? 30 : 200))
             check_net(name, net, net->layer_count < 30 ? 19 : 2);
         ek_net_free(net);
     }
@@ -151,7 +151,7 @@ static void test_builtins(void **state)
 static void test_random_nets(void **state)
 {
     (void)state;
-    const int count = getenv("EVENKEEL_TEST_QUICK") ? 60 : 300;
+    const int count = getenv("EVENKEEL_TEST_QUICK") ? 25 : 300;
     for (int i = 0; i < count; i++) {
         ek_net *net = random_net((uint64_t)i, RANDOM_NET_TRACKED);
         char *text = ek_net_text(net);
