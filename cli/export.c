@@ -17,6 +17,15 @@ const cli_command cli_export_targets[] = {
      .example = "  evenkeel export model.safetensors --to pytorch -o net.py\n"
                 "  python3 -c 'from net import load; print(load(\"model.safetensors\"))'\n",
      .run = cli_export_pytorch},
+    {.name = "export --to onnx",
+     .summary = "an ONNX file, for ONNX Runtime and all that read such files",
+     .text =
+         "Writes the model, as it predicts, as an ONNX file. Before the file is there its bytes are read back, and\n"
+         "both nets run on images: the largest difference of an output is printed, and how many labels change;\n"
+         "beyond the budget nothing is written. docs/onnx.md has the nodes of each layer.\n",
+     .example = "  evenkeel export model.safetensors --to onnx -o model.onnx\n"
+                "  evenkeel export model.safetensors --to onnx -o model.onnx --keep-batchnorm --batch 1 --opset 20\n",
+     .run = cli_export_onnx},
     {.name = "export --to c",
      .summary = "C text without dependencies, in 8-bit integers, for microcontrollers",
      .text =

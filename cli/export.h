@@ -8,6 +8,7 @@
 
 int cli_export_c(const cli_command *self, int argc, char **argv);
 int cli_export_pytorch(const cli_command *self, int argc, char **argv);
+int cli_export_onnx(const cli_command *self, int argc, char **argv);
 
 /* The net that MODEL stands for: a model file; or, where weights do not matter, also a built-in net's name or a file
  * with a net's text. net_name: for weights alone the net they belong to (NULL: none). NULL with a message. */

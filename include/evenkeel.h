@@ -1053,6 +1053,41 @@ typedef struct ek_import_onnx_options {
  * memory is taken for what the file holds. */
 EK_API ek_status ek_import_onnx(ek_net **net, const char *path, const ek_import_onnx_options *options);
 
+/* What ek_export_onnx did; filled in also where it refuses, as far as it came. */
+typedef struct ek_onnx_report {
+    int opset;
+    int64_t bytes;     /* of the file */
+    int folded, kept;  /* batch norms that are in the weights before them, and that are nodes */
+    int64_t samples;   /* that the net and the file's ran on */
+    double difference; /* the largest of an output */
+    double scale;      /* the largest output, without its sign */
+    int64_t changed;   /* samples whose greatest output, the class they are taken for, is another one */
+} ek_onnx_report;
+
+typedef struct ek_onnx_options {
+    /* Batch norms stay nodes. Default: each behind a convolution or linear layer is folded into it (ek_net_fold), as
+     * PyTorch's exporter does. */
+    bool keep_batchnorm;
+    int batch; /* samples of a batch, the first extent of input and output; default: any, named "batch" */
+    int opset; /* version of the operators, 11 to 22; default 17 */
+    const ek_dataset *samples; /* what the proof runs on; default: 64 random images, the same ones always */
+    int64_t sample_count;      /* of them, evenly spread; default 256, or all if there are fewer */
+    double budget;             /* difference that is allowed, as a share of the outputs' scale; default 1e-5 */
+    int threads;               /* of the proof; default ek_cpu_count() */
+    ek_onnx_report *report;    /* the caller's; default NULL */
+} ek_onnx_options;
+
+/* Writes the net, as it predicts, as an ONNX file (onnx.ai; docs/onnx.md has the nodes of each layer). Input "input":
+ * [batch, C, H, W], pixels from 0 to 1; the net's normalisation is nodes of the graph. Output "output": the logits.
+ * Initialisers have the names of the table of tensors; the net's text and notes are in metadata_props, under the keys
+ * of model files.
+ * The bytes are proved before a file is there: they are read back (ek_import_onnx), and both nets predict `samples`.
+ * Where these differ by more than the budget it is EK_ERR_NUMERIC and no file, as for a tensor with NaN or infinity, or
+ * a batch norm that divides by 0. EK_ERR_UNSUPPORTED for a batch norm without moving statistics, for a file beyond
+ * 2 GiB, and in a build without protobuf-c. EK_ERR_SHAPE for samples that do not fit the net. Written like a model
+ * file. */
+EK_API ek_status ek_export_onnx(ek_net *net, const char *path, const ek_onnx_options *options);
+
 /* ---- 7. Nets in integers ------------------------------------------------------------------------------------ */
 
 /* A net quantised to 8 bits for prediction, after Jacob et al. 2018 (arXiv:1712.05877; docs/quantization.md has the

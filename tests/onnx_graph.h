@@ -238,9 +238,13 @@ static inline void graph_prop(graph *g, const char *key, const char *value)
 static inline void graph_write(const graph *g, const char *path)
 {
     ek_file_writer *writer = NULL;
+    unsigned char *bytes = NULL;
+    size_t size;
+    assert_int_equal(ek_onnx_pack(&g->model, &bytes, &size), EK_OK);
     assert_int_equal(ek_file_create(&writer, path), EK_OK);
-    assert_int_equal(ek_onnx_write(writer, path, &g->model), EK_OK);
+    assert_int_equal(ek_file_write(writer, bytes, size), EK_OK);
     assert_int_equal(ek_file_commit(writer), EK_OK);
+    ek_free(bytes);
 }
 
 /* Frees the graph after writing and importing it. */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT
  * ONNX's messages: what is written is read again, what is hostile is refused before protobuf-c sees it. */
-#define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,19 +10,16 @@
 #include "io/onnx_proto.h"
 
 #include "base/memory.h"
-#include "scratch.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #ifdef EK_HAVE_ONNX
 
-/* A model with one node of two inputs and one tensor, as a file's bytes, for ek_free. */
+/* A model with one node of two inputs and one tensor, as bytes, for ek_free. */
 static unsigned char *written(size_t *size)
 {
-    char path[SCRATCH_SIZE];
     char *inputs[2] = {"x", "w"}, *outputs[1] = {"y"};
     float values[3] = {1, 2, 3};
     int64_t dims[1] = {3};
@@ -47,16 +43,8 @@ static unsigned char *written(size_t *size)
     model.has_ir_version = true;
     model.ir_version = 8;
     model.graph = &graph;
-    ek_file_writer *writer = NULL;
     unsigned char *bytes = NULL;
-    const int file = mkstemp(scratch_template(path, "onnx"));
-    assert_true(file >= 0);
-    close(file);
-    assert_int_equal(ek_file_create(&writer, path), EK_OK);
-    assert_int_equal(ek_onnx_write(writer, path, &model), EK_OK);
-    assert_int_equal(ek_file_commit(writer), EK_OK);
-    assert_int_equal(ek_file_read(path, 1000, &bytes, size), EK_OK);
-    unlink(path);
+    assert_int_equal(ek_onnx_pack(&model, &bytes, size), EK_OK);
     return bytes;
 }
 

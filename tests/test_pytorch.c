@@ -8,21 +8,12 @@
 #include "golden.h"
 
 #include "base/memory.h"
-#include "io/safetensors.h"
-#include "random_net.h"
 #include "scratch.h"
+#include "seen_nets.h"
 
 #include <unistd.h>
 
 /* ---- For PyTorch itself ------------------------------------------------------------------------------------- */
-
-static void must(ek_status status, const char *what)
-{
-    if (!status)
-        return;
-    fprintf(stderr, "%s: %s\n", what, ek_error());
-    exit(1);
-}
 
 static void write_text(const char *path, const char *text)
 {
@@ -32,114 +23,18 @@ static void write_text(const char *path, const char *text)
     must(ek_file_commit(file), path);
 }
 
-enum { VALUES_MAX = 3 * 96 * 96, OUTPUTS_MAX = 16 }; /* of the nets here */
-
-static void input_shape(const ek_net *net, int *c, int *h, int *w)
+static void write_net(const char *folder, const char *name, ek_net *net, int number)
 {
-    char *text = ek_net_text(net);
-    if (!text || sscanf(text, "input %d %d %d", c, h, w) != 3 || *c * *h * *w > VALUES_MAX)
-        exit(1);
-    free(text);
-}
-
-static void write_seen(const char *path, const ek_net *net, int64_t n, const float *x, const float *logits)
-{
-    ek_layer_info last;
-    ek_file_writer *file;
-    int c, h, w;
-    must(ek_net_layer(net, ek_net_layer_count(net) - 1, &last), path);
-    input_shape(net, &c, &h, &w);
-    const int64_t in[] = {n, c, h, w}, out[] = {n, last.c};
-    const ek_safetensors_item items[] = {
-        {.name = "x", .ndim = 4, .dim = in, .count = n * c * h * w, .floats = x},
-        {.name = "logits", .ndim = 2, .dim = out, .count = n * last.c, .floats = logits},
-    };
-    must(ek_file_create(&file, path), path);
-    must(ek_safetensors_write(file, NULL, 0, items, 2), path);
-    must(ek_file_commit(file), path);
-}
-
-/* Takes the net over. */
-static void write_net(const char *folder, const char *name, ek_net *net, int64_t n)
-{
+    (void)number;
     char path[1024];
     char *text = ek_net_pytorch_text(net);
     if (!text)
         must(EK_ERR_STATE, name);
-    float *x = malloc((size_t)n * VALUES_MAX * sizeof *x), *logits = malloc((size_t)n * OUTPUTS_MAX * sizeof *logits);
-    random_writer w = {.seed = 99};
-    for (int64_t i = 0; i < n * VALUES_MAX; i++)
-        x[i] = random_draw_unit(&w);
-    must(ek_predict(net, n, x, 1, logits), name);
     snprintf(path, sizeof path, "%s/%s.py", folder, name);
     write_text(path, text);
     snprintf(path, sizeof path, "%s/%s.safetensors", folder, name);
     must(ek_net_save(net, path), name);
-    snprintf(path, sizeof path, "%s/%s.seen", folder, name);
-    write_seen(path, net, n, x, logits);
-    free(x);
-    free(logits);
     free(text);
-    ek_net_free(net);
-}
-
-static int64_t numbers_of(ek_net *net)
-{
-    int64_t numbers = 0;
-    for (int i = 0; i < ek_net_tensor_count(net); i++)
-        numbers += ek_net_tensor(net, i)->count;
-    return numbers;
-}
-
-/* Statistics of noise: with any others a deep net's outputs hardly depend on its input. */
-static void measure_statistics(ek_net *net)
-{
-    enum { IMAGES = 16 };
-    uint8_t *pixels = malloc(IMAGES * VALUES_MAX), labels[IMAGES] = {0};
-    ek_dataset *data;
-    int c, h, w;
-    random_writer random = {.seed = 98};
-    input_shape(net, &c, &h, &w);
-    for (int i = 0; pixels && i < IMAGES * c * h * w; i++)
-        pixels[i] = (uint8_t)random_draw(&random, 256);
-    must(ek_dataset_from_memory(&data, IMAGES, c, h, w, pixels, labels, 10), "noise");
-    must(ek_calibrate(net, data, NULL), "statistics");
-    ek_dataset_free(data);
-    free(pixels);
-}
-
-static int write_all(const char *folder, int count, int64_t most)
-{
-    const char *name;
-    for (int i = 0; (name = ek_net_builtin_name(i)); i++) {
-        ek_net *net = ek_net_builtin(name);
-        if (numbers_of(net) > most) {
-            ek_net_free(net);
-            continue;
-        }
-        must(ek_net_init(net, EK_INIT_HE, 3), name);
-        random_net_values(net, (uint64_t)i);
-        for (int j = 0; j < ek_net_tensor_count(net); j++) {
-            const ek_tensor *t = ek_net_tensor(net, j);
-            for (int64_t k = 0; k < t->count && t->role == EK_ROLE_GAMMA; k++) /* deep ones are chaotic otherwise */
-                t->data[k] *= 50.0f / (50.0f + (float)ek_net_layer_count(net));
-        }
-        measure_statistics(net);
-        write_net(folder, name, net, 2);
-    }
-    for (int i = 0; i < count; i++) {
-        char random_name[40];
-        const float mean[] = {0.5f, 0.25f, 0.125f}, std[] = {0.3f, 0.2f, 1};
-        ek_net *net = random_net((uint64_t)i, 0);
-        if (i % 4 == 0)
-            must(ek_net_set_normalization(net, 1, mean, std), "normalisation");
-        if (i % 3 == 0)
-            must(ek_net_set_note(net, "labels", "T-shirt\nname = \"\\\x1b[0m\"\n\xc3\xa4\xc2\x9b\n\n\xe2\x82\xac"),
-                 "labels");
-        snprintf(random_name, sizeof random_name, "random-%d", i);
-        write_net(folder, random_name, net, 7);
-    }
-    return 0;
 }
 
 /* ---- The text ----------------------------------------------------------------------------------------------- */
@@ -436,7 +331,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_layers),   cmocka_unit_test(test_classes),       cmocka_unit_test(test_notes),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_golden),
     };
-    if (argc == 5 && !strcmp(argv[1], "write"))
-        return write_all(argv[2], atoi(argv[3]), atoll(argv[4]));
+    if (argc == 5 && !strcmp(argv[1], "write")) {
+        write_nets(argv[2], atoi(argv[3]), atoll(argv[4]), 0, write_net);
+        return 0;
+    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

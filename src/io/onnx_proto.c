@@ -141,28 +141,18 @@ void ek_onnx_free(EkOnnx__ModelProto *model)
 
 /* ---- Writing ------------------------------------------------------------------------------------------------ */
 
-typedef struct file_buffer {
-    ProtobufCBuffer base;
-    ek_file_writer *writer;
-    ek_status status; /* of the first write that failed */
-} file_buffer;
-
-static void on_append(ProtobufCBuffer *buffer, size_t size, const uint8_t *data)
+ek_status ek_onnx_pack(const EkOnnx__ModelProto *model, unsigned char **bytes, size_t *size)
 {
-    file_buffer *to = (file_buffer *)buffer;
-    if (!to->status)
-        to->status = ek_file_write(to->writer, data, size);
-}
-
-ek_status ek_onnx_write(ek_file_writer *writer, const char *name, const EkOnnx__ModelProto *model)
-{
-    const size_t size = ek_onnx__model_proto__get_packed_size(model);
-    if (size > EK_ONNX_BYTES_MAX)
-        return ek_fail(EK_ERR_UNSUPPORTED, "%s: the model takes %zu bytes as ONNX, and a file holds at most %d", name,
-                       size, EK_ONNX_BYTES_MAX);
-    file_buffer to = {.base = {.append = on_append}, .writer = writer};
-    ek_onnx__model_proto__pack_to_buffer(model, &to.base);
-    return to.status;
+    *bytes = NULL;
+    *size = ek_onnx__model_proto__get_packed_size(model);
+    if (*size > EK_ONNX_BYTES_MAX)
+        return ek_fail(EK_ERR_UNSUPPORTED, "it takes %zu bytes as ONNX, and a file holds at most %d", *size,
+                       EK_ONNX_BYTES_MAX);
+    *bytes = ek_calloc(*size, 1);
+    if (!*bytes)
+        return EK_ERR_MEMORY;
+    ek_onnx__model_proto__pack(model, *bytes);
+    return EK_OK;
 }
 
 #endif

@@ -4,7 +4,10 @@
 #ifndef EK_IO_ONNX_PROTO_H
 #define EK_IO_ONNX_PROTO_H
 
-#include "base/file.h"
+#include "base/status.h"
+
+#include <stddef.h>
+#include <stdint.h>
 
 #ifdef EK_HAVE_ONNX
 
@@ -22,9 +25,9 @@ enum {
 ek_status ek_onnx_unpack(const unsigned char *bytes, size_t size, const char *name, EkOnnx__ModelProto **model);
 void ek_onnx_free(EkOnnx__ModelProto *model);
 
-/* Appends the model's bytes to a file. EK_ERR_UNSUPPORTED for more than EK_ONNX_BYTES_MAX of them, which no reader of
- * protobuf takes; EK_ERR_IO as ek_file_write. */
-ek_status ek_onnx_write(ek_file_writer *writer, const char *name, const EkOnnx__ModelProto *model);
+/* The model's bytes, for ek_free. EK_ERR_UNSUPPORTED for more than EK_ONNX_BYTES_MAX of them, which no reader of
+ * protobuf takes; EK_ERR_MEMORY; *bytes is NULL then. */
+ek_status ek_onnx_pack(const EkOnnx__ModelProto *model, unsigned char **bytes, size_t *size);
 
 #endif
 #endif

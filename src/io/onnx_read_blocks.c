@@ -68,10 +68,13 @@ static bool is_padded(builder *b, int begin, int end, int *stride)
         for (int d = 0; d < 6 && op->kind == ONNX_PAD; d++)
             if (d != 3 && op->pads[d])
                 return false;
-        if (op->kind == ONNX_STRIDE &&
-            (op->pads[0] != op->pads[1] || op->pads[0] < 1 || step > EK_EXTENT_MAX || op->pads[0] > EK_EXTENT_MAX))
-            return false;
-        step *= op->kind == ONNX_STRIDE ? op->pads[0] : 1;
+        if (op->kind == ONNX_STRIDE) { /* of one row or column any stride takes the same */
+            const ek_dims in = r->ops[ek_onnx_read(r, op, 0)].out;
+            const int64_t rows = op->pads[0], columns = op->pads[1], s = in.h > 1 ? rows : columns;
+            if ((in.h > 1 && in.w > 1 && rows != columns) || s < 1 || s > EK_EXTENT_MAX || step > EK_EXTENT_MAX)
+                return false;
+            step *= s;
+        }
     }
     *stride = step > EK_EXTENT_MAX ? EK_EXTENT_MAX + 1 : (int)step;
     return true;

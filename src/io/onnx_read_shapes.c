@@ -239,7 +239,7 @@ static ek_status read_slice(onnx_reader *r)
         return ek_onnx_bind(r, from);
     const onnx_op op = {.kind = ONNX_STRIDE,
                         .out = {.c = in.c, .h = (int)s[2].count, .w = (int)s[3].count},
-                        .pads = {s[2].count > 1 ? s[2].step : 0, s[3].count > 1 ? s[3].step : 0}};
+                        .pads = {s[2].step, s[3].step}};
     return ek_onnx_add_other(r, op, 1, &from);
 }
 
