@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # A net's C text on an emulated Cortex-M: compiled, linked into so much flash and memory, its self-test run.
 #   run.sh PATH NAME FLASH RAM IMAGE [LIBRARY...]   PATH/NAME.c and .h; bytes; bytes of an image; what to link with
-# Prints "flash N ram N static N stack N image N wrong N". Exit status 77: the tools are not here.
+# Freestanding: no C library is needed. Prints "flash N ram N static N stack N image N wrong N". Exit status 77: the tools are not here.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 path=$1 name=$2 flash=$3 ram=$4 image=$5
@@ -10,7 +10,7 @@ shift 5
 for tool in arm-none-eabi-gcc qemu-system-arm; do
     command -v $tool >/dev/null || { echo "SKIP: no $tool"; exit 77; }
 done
-arm-none-eabi-gcc -std=c99 -mcpu=cortex-m3 -mthumb -Os -ffunction-sections -fdata-sections -Wall -Wextra -Wpedantic \
+arm-none-eabi-gcc -std=c99 -ffreestanding -mcpu=cortex-m3 -mthumb -Os -ffunction-sections -fdata-sections -Wall -Wextra -Wpedantic \
     -Wconversion -Wshadow -Werror -c "$path/$name.c" -o "$path/$name.arm.o"
 arm-none-eabi-gcc -std=gnu99 -mcpu=cortex-m3 -mthumb -Os -ffreestanding -fno-tree-loop-distribute-patterns -Wall \
     -Wextra -Werror -I"$path" -DNET_H="\"$name.h\"" -DSELF_TEST="${name}_self_test" -DIMAGE_BYTES="$image" \
