@@ -27,12 +27,14 @@ const cli_command cli_export_targets[] = {
                 "  evenkeel export model.safetensors --to onnx -o model.onnx --keep-batchnorm --batch 1 --opset 20\n",
      .run = cli_export_onnx},
     {.name = "export --to c",
-     .summary = "C text without dependencies, in 8-bit integers, for microcontrollers",
+     .summary = "C text without dependencies, in float or 8-bit integers, for microcontrollers",
      .text =
-         "Writes a model as one C file and its header: C99 and C++, no library, nothing allocated, constants for\n"
-         "flash. Weights and activations are 8-bit integers (docs/quantization.md); the accuracy before and after is\n"
-         "printed. The text has a self-test: recorded images, and outputs that must be the same to the last bit.\n",
-     .example = "  evenkeel export model.safetensors --to c --int8 -o net\n"
+         "Writes a model as one C file and its header: C99 and C++, no library but math.h, nothing allocated,\n"
+         "constants for flash. In float (docs/export-c.md), or with --int8 with weights and activations of 8 bits\n"
+         "(docs/quantization.md), whose accuracy before and after is printed. The text has a self-test: recorded\n"
+         "images, and outputs that must be the same, in integers to the last bit.\n",
+     .example = "  evenkeel export model.safetensors --to c -o net\n"
+                "  evenkeel export model.safetensors --to c --int8 -o net8\n"
                 "  cc -std=c99 -Os -c net.c\n",
      .run = cli_export_c},
     {.name = NULL},

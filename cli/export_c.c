@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * evenkeel export --to c: a model as C text without dependencies, in 8-bit integers. */
+ * evenkeel export --to c: a model as C text without dependencies, in float or in 8-bit integers. */
 #include "export.h"
 
 #include <stdlib.h>
@@ -15,7 +15,20 @@ typedef struct exporting {
     ek_dataset *train, *val; /* val NULL: the data have no test images */
     ek_quantized *quantized;
     ek_quantized_size size;
+    ek_export_c_options o; /* in float */
+    ek_export_c_report report;
 } exporting;
+
+static void print_saved(const exporting *e)
+{
+    fputs("saved ", stdout);
+    cli_put_text(e->out);
+    fputs(".c and ", stdout);
+    cli_put_text(e->out);
+    puts(".h");
+}
+
+/* ---- In 8-bit integers ---------------------------------------------------------------------------------------- */
 
 /* The images that the model was trained on, and those that it was validated on, which may have been a part of them. */
 static int open_data(const cli_command *self, exporting *e)
@@ -61,7 +74,7 @@ static int measure(const cli_command *self, const exporting *e)
     return CLI_GO;
 }
 
-static int export(const cli_command *self, exporting *e)
+static int export_int8(const cli_command *self, exporting *e)
 {
     e->net = cli_export_open(self, e->model, e->net_name, true);
     if (!e->net)
@@ -83,25 +96,98 @@ static int export(const cli_command *self, exporting *e)
     cli_signals_release();
     if (saved)
         return cli_fail(self, "%s", ek_error());
-    printf("constants %jd bytes, memory %jd bytes beside the image and the outputs\nsaved ",
-           (intmax_t)e->size.constants, (intmax_t)e->size.memory);
-    cli_put_text(e->out);
-    fputs(".c and ", stdout);
-    cli_put_text(e->out);
-    puts(".h");
+    printf("constants %jd bytes, memory %jd bytes beside the image and the outputs\n", (intmax_t)e->size.constants,
+           (intmax_t)e->size.memory);
+    print_saved(e);
     return CLI_DONE;
+}
+
+/* ---- In float ------------------------------------------------------------------------------------------------- */
+
+static bool fits(const exporting *e)
+{
+    ek_dataset_info info;
+    int c, h, w;
+    ek_dataset_get_info(e->val, &info);
+    return !ek_net_input(e->net, &c, &h, &w) && info.channels == c && info.height == h && info.width == w;
+}
+
+/* The self-test's images: test images of the data set that is asked for, which must be there; else of the one that the
+ * model was trained on where it is found as the model needs it. */
+static int open_tests(const cli_command *self, exporting *e)
+{
+    const char *trained_on = ek_net_note(e->net, "data.name");
+    int status = CLI_GO;
+    if (e->data) {
+        cli_data_like(&e->images, e->net, e->model);
+        e->images.may_lack = true;
+        status = cli_data_open(self, &e->val, e->data, EK_SPLIT_TEST, &e->images);
+        if (status == CLI_GO && !e->val)
+            status = cli_data_open(self, &e->val, e->data, EK_SPLIT_TRAIN, &e->images);
+    } else if (trained_on && *trained_on && !ek_dataset_open(&e->val, trained_on, EK_SPLIT_TEST) && !fits(e)) {
+        ek_dataset_free(e->val);
+        e->val = NULL;
+    }
+    e->o.samples = e->val;
+    return status;
+}
+
+static int export_float(const cli_command *self, exporting *e)
+{
+    e->net = cli_export_open(self, e->model, e->net_name, true);
+    if (!e->net)
+        return CLI_FAILED;
+    const int status = open_tests(self, e);
+    if (status != CLI_GO)
+        return status;
+    e->o.report = &e->report;
+    cli_signals_hold();
+    const ek_status exported = ek_export_c(e->net, e->out, &e->o);
+    cli_signals_release();
+    if (exported)
+        return cli_fail(self, "%s", ek_error());
+    printf("constants %jd bytes, memory %jd bytes beside the image and the outputs\nself-test of %d ",
+           (intmax_t)e->report.constants, (intmax_t)e->report.memory, e->report.tests);
+    if (e->val) {
+        fputs("images of ", stdout);
+        cli_put_text(cli_data_name(e->val, e->data));
+        putchar('\n');
+    } else {
+        puts("random images");
+    }
+    print_saved(e);
+    return CLI_DONE;
+}
+
+/* ---- The options ---------------------------------------------------------------------------------------------- */
+
+/* Options that belong to the other kind of numbers. */
+static int check(const cli_command *self, exporting *e)
+{
+    if (e->int8 && (e->o.prefix || e->o.tests))
+        return cli_usage(self, "--%s is for C in float; in integers it is as it is",
+                         e->o.prefix ? "prefix" : "tests");
+    if (!e->int8 && e->samples)
+        return cli_usage(self, "--samples are for the calibration of --int8; C in float needs none");
+    if (e->int8 && !e->data)
+        e->data = CLI_DATA_DEFAULT;
+    return CLI_GO;
 }
 
 int cli_export_c(const cli_command *self, int argc, char **argv)
 {
-    exporting e = {.data = CLI_DATA_DEFAULT, .threads = ek_cpu_count()};
+    exporting e = {.threads = ek_cpu_count()};
     const cli_option options[] = {
         {"MODEL", .text = &e.model, .required = true, .help = "a file that 'evenkeel train --out' wrote"},
         {"--out", .letter = 'o', .value = "PATH", .text = &e.out, .required = true,
          .help = "write PATH.c and PATH.h; names in them begin with the last part of it"},
-        {"--int8", .flag = &e.int8,
-         .help = "8-bit weights and activations, calibrated on training images; needed so far"},
-        {"--data", .value = "NAME|DIR", .text = &e.data, .help = "data set or folder (fashion-mnist)"},
+        {"--int8", .flag = &e.int8, .help = "8-bit weights and activations, calibrated on training images (float)"},
+        {"--prefix", .value = "WORD", .text = &e.o.prefix,
+         .help = "in float: that names begin with (PATH's last part)"},
+        {"--tests", .value = "N", .integer = &e.o.tests, .low = 1, .high = 1000,
+         .help = "in float: images of the self-test (2)"},
+        {"--data", .value = "NAME|DIR", .text = &e.data,
+         .help = "data set or folder (in float that of the training, for the self-test alone; else fashion-mnist)"},
         {"--samples", .value = "N", .count = &e.samples, .low = 1, .high = 2147483647,
          .help = "training images to calibrate on, evenly spread (1024)"},
         CLI_DATA_ROWS(e.images),
@@ -114,9 +200,9 @@ int cli_export_c(const cli_command *self, int argc, char **argv)
     int status = cli_parse(self, options, argc, argv);
     if (status != CLI_GO)
         return status;
-    if (!e.int8)
-        return cli_usage(self, "--int8 is missing: C text is in 8-bit integers, and they are asked for by name");
-    status = export(self, &e);
+    status = check(self, &e);
+    if (status == CLI_GO)
+        status = e.int8 ? export_int8(self, &e) : export_float(self, &e);
     ek_quantized_free(e.quantized);
     ek_dataset_free(e.train);
     ek_dataset_free(e.val);

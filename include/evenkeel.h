@@ -955,6 +955,29 @@ EK_API ek_status ek_predictor_run(const ek_predictor *predictor, int64_t n, cons
 EK_API ek_status ek_predictor_run_bytes(const ek_predictor *predictor, int64_t n, const uint8_t *pixels,
                                         float *logits, float *probabilities);
 
+/* What ek_export_c wrote. */
+typedef struct ek_export_c_report {
+    int64_t constants; /* bytes of weights, without the self-test's: flash, beside a few KB of code */
+    int64_t memory;    /* bytes of the static array that layers work in */
+    int tests;         /* images of the self-test */
+} ek_export_c_report;
+
+typedef struct ek_export_c_options {
+    const char *prefix;         /* of every name in the text; default the path's last part */
+    const ek_dataset *samples;  /* whose images the self-test has, evenly spread; default random ones */
+    int tests;                  /* so many of them; default 2, at most 1000 */
+    ek_export_c_report *report; /* the caller's, filled in on success; default NULL */
+} ek_export_c_options;
+
+/* The net's prediction as C: PATH.c and PATH.h (docs/export-c.md), C99 and C++, without a library but the C library's
+ * math, without allocation. Batch norms are folded (ek_net_fold; one that cannot be is a scale and a shift), weights
+ * are constants, values between layers share one static array, whose size the header tells. PREFIX_predict takes an
+ * image as floats from 0 to 1, PREFIX_predict_bytes as bytes; the net's normalisation is applied. PREFIX_self_test
+ * compares recorded images' outputs with ek_predict's. Both files are written as a model file is.
+ * EK_ERR_UNSUPPORTED names a batch norm without moving statistics; EK_ERR_ARGUMENT for a prefix that is none of C's;
+ * EK_ERR_SHAPE for samples of another shape; EK_ERR_NUMERIC for outputs that are not finite. */
+EK_API ek_status ek_export_c(ek_net *net, const char *path, const ek_export_c_options *options);
+
 /* What ek_calibrate did. */
 typedef struct ek_calibrate_report {
     int64_t samples, total; /* measured, of so many in the data set */

@@ -47,7 +47,18 @@ passes "which compiles and passes its self-test" "" \
 sed 's/_bias_1\[3\] = {/&\n1000000+/' int8.c >wrong.c
 cc -std=c99 use.c wrong.c -o use && ./use
 same "a self-test that can fail" 2 $?
-fails "not without --int8" 2 "--int8 is missing" "$EVENKEEL" export m.safetensors --to c --data tiny -o lost
+passes "in float" "^saved float.c and float.h$" "$EVENKEEL" export m.safetensors --to c --data tiny --prefix net --tests 3 -o float
+same "with images of the data" "self-test of 3 images of tiny" "$(sed -n 2p out)"
+printf '#include "float.h"\nint main(void) { return net_self_test(); }\n' >use.c
+passes "which compiles and passes its self-test" "" \
+    sh -c 'cc -std=c99 -Wall -Wextra -Wpedantic -Wconversion -Werror use.c float.c -o use && ./use'
+sed 's/_bias_0\[3\] NET_FLASH = {/&\n70.0f+/' float.c >wrong.c
+cc -std=c99 use.c wrong.c -o use && ./use
+same "a self-test that can fail" 3 $?
+passes "with random images" "^self-test of 2 random images$" "$EVENKEEL" export m.safetensors --to c -o float
+fails "a prefix that is none" 2 "prefix is for C in float" "$EVENKEEL" export m.safetensors --to c --int8 --prefix x -o lost
+fails "no prefix of C's" 1 "prefix '1x'" "$EVENKEEL" export m.safetensors --to c --prefix 1x -o lost
+fails "samples in float" 2 "calibration of --int8" "$EVENKEEL" export m.safetensors --to c --samples 9 -o lost
 fails "no net alone" 1 "a net without weights" "$EVENKEEL" export bn-lenet --to c --int8 -o lost
 fails "no folder" 1 "none" "$EVENKEEL" export m.safetensors --to c --int8 --data tiny -o none/lost
 same "and nothing is left" "" "$(ls | grep "^lost")"

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT
+ * The functions of the C text. Sizes are constants where they are called, and functions are inlined there, so that a
+ * compiler knows every loop's length: what is innermost runs over positions beside each other (over outputs in a linear
+ * layer), and vectorises. */
+#include "io/c_source.h"
+
+static const char text_copy[] = "@_INLINE void $_copy(const float *@_RESTRICT x, float *@_RESTRICT y, int count)\n"
+                                "{\n"
+                                "    int i;\n"
+                                "    for (i = 0; i < count; i++)\n"
+                                "        y[i] = x[i];\n"
+                                "}\n\n";
+
+static const char text_conv[] =
+    "/* y [k][p][q] = bias + sum over channels and taps of weight [k][c/groups][r][s] * x [c][h][w], zeros around x.\n"
+    "   One channel of x after the other; padded, it is copied into `plane` with its zeros. */\n"
+    "@_INLINE void $_conv(const float *@_RESTRICT x, float *@_RESTRICT y, const float *@_RESTRICT weight,\n"
+    "                     const float *@_RESTRICT bias, float *@_RESTRICT plane, int c, int h, int w, int k, int p,\n"
+    "                     int q, int r, int s, int stride_h, int stride_w, int padding_h, int padding_w,\n"
+    "                     int dilation_h, int dilation_w, int groups)\n"
+    "{\n"
+    "    const int channels = c / groups, outputs = k / groups, width = w + 2 * padding_w;\n"
+    "    int i, j, l, o, a, b;\n"
+    "    for (o = 0; o < k; o++)\n"
+    "        for (j = 0; j < p * q; j++)\n"
+    "            y[o * p * q + j] = bias ? bias[o] : 0.0f;\n"
+    "    for (j = 0; (padding_h || padding_w) && j < (h + 2 * padding_h) * width; j++)\n"
+    "        plane[j] = 0.0f;\n"
+    "    for (i = 0; i < c; i++) {\n"
+    "        const float *image = x + i * h * w;\n"
+    "        if (padding_h || padding_w) {\n"
+    "            for (j = 0; j < h; j++)\n"
+    "                for (l = 0; l < w; l++)\n"
+    "                    plane[(j + padding_h) * width + padding_w + l] = image[j * w + l];\n"
+    "            image = plane;\n"
+    "        }\n"
+    "        for (o = i / channels * outputs; o < (i / channels + 1) * outputs; o++) {\n"
+    "            const float *const taps = weight + (o * channels + i % channels) * r * s;\n"
+    "            for (a = 0; a < r; a++)\n"
+    "                for (j = 0; j < p; j++) {\n"
+    "                    const float *const from = image + (j * stride_h + a * dilation_h) * width;\n"
+    "                    float *const to = y + (o * p + j) * q;\n"
+    "                    for (l = 0; l < q; l++) {\n"
+    "                        float sum = to[l];\n"
+    "                        for (b = 0; b < s; b++)\n"
+    "                            sum += taps[a * s + b] * from[l * stride_w + b * dilation_w];\n"
+    "                        to[l] = sum;\n"
+    "                    }\n"
+    "                }\n"
+    "        }\n"
+    "    }\n"
+    "}\n\n";
+
+static const char text_linear[] =
+    "/* y [k] = bias + sum over c of weight [c][k] * x [c]. */\n"
+    "@_INLINE void $_linear(const float *@_RESTRICT x, float *@_RESTRICT y, const float *@_RESTRICT weight,\n"
+    "                       const float *@_RESTRICT bias, int c, int k)\n"
+    "{\n"
+    "    int i, o;\n"
+    "    for (o = 0; o < k; o++)\n"
+    "        y[o] = bias ? bias[o] : 0.0f;\n"
+    "    for (i = 0; i + 4 <= c; i += 4) {\n"
+    "        const float *const row = weight + i * k;\n"
+    "        const float x0 = x[i], x1 = x[i + 1], x2 = x[i + 2], x3 = x[i + 3];\n"
+    "        for (o = 0; o < k; o++)\n"
+    "            y[o] += x0 * row[o] + x1 * row[o + k] + x2 * row[o + 2 * k] + x3 * row[o + 3 * k];\n"
+    "    }\n"
+    "    for (i = c / 4 * 4; i < c; i++)\n"
+    "        for (o = 0; o < k; o++)\n"
+    "            y[o] += x[i] * weight[i * k + o];\n"
+    "}\n\n";
+
+static const char text_scale[] =
+    "/* y = y * scale + shift, channel by channel: a batch norm that no layer before it could take in. */\n"
+    "@_INLINE void $_scale(float *@_RESTRICT y, const float *@_RESTRICT scale, const float *@_RESTRICT shift, int c,\n"
+    "                      int count)\n"
+    "{\n"
+    "    int i, j;\n"
+    "    for (i = 0; i < c; i++)\n"
+    "        for (j = 0; j < count; j++)\n"
+    "            y[i * count + j] = y[i * count + j] * scale[i] + shift[i];\n"
+    "}\n\n";
+
+static const char text_layernorm[] =
+    "/* y = gamma * (y - mean) / sqrt(variance + eps) + beta over all of y. */\n"
+    "@_INLINE void $_layernorm(float *@_RESTRICT y, const float *@_RESTRICT gamma, const float *@_RESTRICT beta,\n"
+    "                          float eps, int count)\n"
+    "{\n"
+    "    double mean = 0.0, variance = 0.0;\n"
+    "    float middle, root;\n"
+    "    int i;\n"
+    "    for (i = 0; i < count; i++)\n"
+    "        mean += (double)y[i];\n"
+    "    mean /= count;\n"
+    "    for (i = 0; i < count; i++)\n"
+    "        variance += ((double)y[i] - mean) * ((double)y[i] - mean);\n"
+    "    variance = variance / count + (double)eps;\n"
+    "    root = variance > 0.0 ? (float)(1.0 / sqrt(variance)) : 0.0f;\n"
+    "    middle = (float)mean;\n"
+    "    for (i = 0; i < count; i++)\n"
+    "        y[i] = (y[i] - middle) * root * (gamma ? gamma[i] : 1.0f) + (beta ? beta[i] : 0.0f);\n"
+    "}\n\n";
+
+static const char text_relu[] = "@_INLINE void $_relu(float *y, int count)\n"
+                                "{\n"
+                                "    int i;\n"
+                                "    for (i = 0; i < count; i++)\n"
+                                "        y[i] = y[i] < 0.0f ? 0.0f : y[i];\n"
+                                "}\n\n";
+
+static const char text_leaky_relu[] = "@_INLINE void $_leaky_relu(float *y, float slope, int count)\n"
+                                      "{\n"
+                                      "    int i;\n"
+                                      "    for (i = 0; i < count; i++)\n"
+                                      "        y[i] = y[i] > 0.0f ? y[i] : y[i] * slope;\n"
+                                      "}\n\n";
+
+/* The shifted float's last bits are the integer next to x/log(2); what is left of x is within 0.35, where the
+ * polynomial (Cephes' expf) is exact to 2e-7. */
+static const char text_exp[] =
+    "/* e^x, to some 2e-7 of it: 2^n * e^r, where n is the integer next to x/log(2). Not for -ffast-math. */\n"
+    "@_INLINE float $_exp(float x)\n"
+    "{\n"
+    "    union {\n"
+    "        float f;\n"
+    "        int32_t i;\n"
+    "    } n, two;\n"
+    "    float whole, r;\n"
+    "    x = x < -87.0f ? -87.0f : x;\n"
+    "    x = x > 88.0f ? 88.0f : x;\n"
+    "    n.f = x * 1.44269504f + 12582912.0f; /* 1.5 * 2^23 */\n"
+    "    two.i = n.i - 0x4b400000;\n"
+    "    whole = (float)two.i;\n"
+    "    r = x - whole * 0.693359375f;\n"
+    "    r = r + whole * 2.12194440e-4f;\n"
+    "    two.i = (int32_t)((uint32_t)(two.i + 127) << 23);\n"
+    "    x = 1.9875691500e-4f * r + 1.3981999507e-3f;\n"
+    "    x = x * r + 8.3334519073e-3f;\n"
+    "    x = x * r + 4.1665795894e-2f;\n"
+    "    x = x * r + 1.6666665459e-1f;\n"
+    "    x = x * r + 5.0000001201e-1f;\n"
+    "    return (x * r * r + r + 1.0f) * two.f;\n"
+    "}\n\n";
+
+static const char text_sigmoid[] = "@_INLINE void $_sigmoid(float *y, int count)\n"
+                                   "{\n"
+                                   "    int i;\n"
+                                   "    for (i = 0; i < count; i++)\n"
+                                   "        y[i] = 1.0f / (1.0f + $_exp(-y[i]));\n"
+                                   "}\n\n";
+
+static const char text_tanh[] = "@_INLINE void $_tanh(float *y, int count)\n"
+                                "{\n"
+                                "    int i;\n"
+                                "    for (i = 0; i < count; i++)\n"
+                                "        y[i] = tanhf(y[i]);\n"
+                                "}\n\n";
+
+static const char text_gelu[] = "@_INLINE void $_gelu(float *y, int count)\n"
+                                "{\n"
+                                "    int i;\n"
+                                "    for (i = 0; i < count; i++)\n"
+                                "        y[i] = 0.5f * y[i] * erfcf(y[i] * -0.707106781f);\n"
+                                "}\n\n";
+
+static const char text_gelu_tanh[] =
+    "/* x * (1 + tanh(u)) / 2 = x / (1 + e^(-2u)), u = sqrt(2/pi) * (x + 0.044715 x^3). */\n"
+    "@_INLINE void $_gelu_tanh(float *y, int count)\n"
+    "{\n"
+    "    int i;\n"
+    "    for (i = 0; i < count; i++)\n"
+    "        y[i] = y[i] / (1.0f + $_exp(-1.59576912f * (y[i] + 0.044715f * y[i] * y[i] * y[i])));\n"
+    "}\n\n";
+
+static const char text_add[] = "@_INLINE void $_add(float *@_RESTRICT y, const float *@_RESTRICT x, int count)\n"
+                               "{\n"
+                               "    int i;\n"
+                               "    for (i = 0; i < count; i++)\n"
+                               "        y[i] += x[i];\n"
+                               "}\n\n";
+
+static const char text_add_pad[] =
+    "/* y [..][p][q] += every stride-th row and column of x [c][h][w]; y's further channels stay. */\n"
+    "@_INLINE void $_add_pad(float *@_RESTRICT y, const float *@_RESTRICT x, int c, int h, int w, int p, int q,\n"
+    "                        int stride)\n"
+    "{\n"
+    "    int i, j, l;\n"
+    "    for (i = 0; i < c; i++)\n"
+    "        for (j = 0; j < p; j++)\n"
+    "            for (l = 0; l < q; l++)\n"
+    "                y[(i * p + j) * q + l] += x[(i * h + j * stride) * w + l * stride];\n"
+    "}\n\n";
+
+/* The loops over windows: rows top..bottom-1 and columns left..right-1 of one are inside the image. */
+#define WINDOWS                                                                                                      \
+    "    int i, j, l, a, b;\n"                                                                                       \
+    "    for (i = 0; i < c; i++)\n"                                                                                  \
+    "        for (j = 0; j < p; j++)\n"                                                                              \
+    "            for (l = 0; l < q; l++) {\n"                                                                        \
+    "                int top = j * stride_h - padding_h, left = l * stride_w - padding_w;\n"                         \
+    "                int bottom = top + kernel_h, right = left + kernel_w;\n"                                        \
+    "                const float *const image = x + i * h * w;\n"                                                    \
+    "                if (padding_h || padding_w) {\n"                                                                \
+    "                    top = top < 0 ? 0 : top;\n"                                                                 \
+    "                    left = left < 0 ? 0 : left;\n"                                                              \
+    "                    bottom = bottom > h ? h : bottom;\n"                                                        \
+    "                    right = right > w ? w : right;\n"                                                           \
+    "                }\n"
+
+#define POOL_PARAMETERS                                                                                              \
+    "const float *@_RESTRICT x, float *@_RESTRICT y, int c, int h, int w, int p, int q,\n"                           \
+    "                        int kernel_h, int kernel_w, int stride_h, int stride_w, int padding_h, int padding_w"
+
+static const char text_maxpool[] =
+    "@_INLINE void $_maxpool(" POOL_PARAMETERS ")\n"
+    "{\n" WINDOWS "                {\n"
+    "                    float most = image[top * w + left];\n"
+    "                    for (a = top; a < bottom; a++)\n"
+    "                        for (b = left; b < right; b++) {\n"
+    "                            const float value = image[a * w + b];\n"
+    "                            most = value > most || value != value ? value : most;\n"
+    "                        }\n"
+    "                    y[(i * p + j) * q + l] = most;\n"
+    "                }\n"
+    "            }\n"
+    "}\n\n";
+
+static const char text_avgpool[] =
+    "/* `inside`: the mean is over what is inside the image, else zeros around it count. */\n"
+    "@_INLINE void $_avgpool(" POOL_PARAMETERS ", int inside)\n"
+    "{\n" WINDOWS "                {\n"
+    "                    float sum = 0.0f;\n"
+    "                    for (a = top; a < bottom; a++)\n"
+    "                        for (b = left; b < right; b++)\n"
+    "                            sum += image[a * w + b];\n"
+    "                    y[(i * p + j) * q + l] =\n"
+    "                        sum / (float)(inside ? (bottom - top) * (right - left) : kernel_h * kernel_w);\n"
+    "                }\n"
+    "            }\n"
+    "}\n\n";
+
+static const char *const texts[EK_C_KINDS] = {
+    [EK_C_CONV] = text_conv,           [EK_C_LINEAR] = text_linear,   [EK_C_SCALE] = text_scale,
+    [EK_C_LAYERNORM] = text_layernorm, [EK_C_RELU] = text_relu,       [EK_C_LEAKY_RELU] = text_leaky_relu,
+    [EK_C_SIGMOID] = text_sigmoid,     [EK_C_TANH] = text_tanh,       [EK_C_GELU] = text_gelu,
+    [EK_C_GELU_TANH] = text_gelu_tanh, [EK_C_ADD] = text_add,         [EK_C_ADD_PAD] = text_add_pad,
+    [EK_C_MAXPOOL] = text_maxpool,     [EK_C_AVGPOOL] = text_avgpool,
+};
+
+void ek_c_say_kernels(ek_c_writer *w)
+{
+    bool needed[EK_C_KINDS] = {false};
+    for (int i = 0; i < w->plan->op_count; i++)
+        needed[w->plan->ops[i].kind] = true;
+    ek_c_say(w, text_copy);
+    if (needed[EK_C_SIGMOID] || needed[EK_C_GELU_TANH])
+        ek_c_say(w, text_exp);
+    for (int kind = 0; kind < EK_C_KINDS; kind++)
+        if (needed[kind] && texts[kind])
+            ek_c_say(w, texts[kind]);
+}

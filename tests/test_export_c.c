@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT
+ * Nets as C: compiled by every compiler that is here without a warning, their self-tests run, which compare with
+ * ek_predict; a self-test that a changed weight makes fail; places that no two living values share; failures. */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/memory.h"
+#include "io/c_source.h"
+#include "random_net.h"
+#include "scratch.h"
+
+#define WARNINGS "-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wdouble-promotion -Werror"
+
+static char folder[SCRATCH_SIZE];
+
+static bool is_here(const char *tool)
+{
+    char command[200];
+    snprintf(command, sizeof command, "command -v %s >/dev/null 2>&1", tool);
+    return system(command) == 0;
+}
+
+/* A shell command in the folder: its exit status. */
+static int run(const char *command)
+{
+    char line[2000];
+    assert_true(snprintf(line, sizeof line, "cd '%s' && %s", folder, command) < (int)sizeof line);
+    fflush(stdout);
+    const int status = system(line);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void put_file(const char *name, const char *text)
+{
+    char path[SCRATCH_SIZE + 64];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0 && fclose(file) == 0);
+}
+
+static void export(ek_net *net, const char *name, ek_export_c_report *report)
+{
+    char path[SCRATCH_SIZE + 64];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    if (ek_export_c(net, path, &(ek_export_c_options){.report = report}))
+        fail_msg("%s: %s", name, ek_error());
+}
+
+/* Nets of all sizes the tests compile together: small ones, built in and random. */
+static ek_net *make_net(int i)
+{
+    static const struct {
+        const char *name;
+        int channels, size;
+    } builtins[] = {{"lenet", 1, 28}, {"bn-lenet", 1, 28}, {"mlp", 1, 6}, {"resnet-20", 3, 4}};
+    const int count = sizeof builtins / sizeof *builtins;
+    if (i >= count)
+        return random_net((uint64_t)i, RANDOM_NET_TRACKED);
+    ek_net *net = ek_net_builtin_for(builtins[i].name, builtins[i].channels, builtins[i].size, builtins[i].size, 10);
+    assert_non_null(net);
+    random_net_values(net, (uint64_t)i);
+    return net;
+}
+
+static void test_nets(void **state)
+{
+    (void)state;
+    const int nets = getenv("EVENKEEL_TEST_QUICK") ? 7 : getenv("EVENKEEL_TEST_ALL") ? 204 : 16;
+    ek_text includes = {0}, calls = {0};
+    for (int i = 0; i < nets; i++) {
+        char name[16];
+        ek_net *net = make_net(i);
+        const float mean[] = {0.2f, 0.3f, 0.4f}, std[] = {0.5f, 0.25f, 0.75f};
+        if (i % 2 && ek_net_set_normalization(net, net->input.c <= 3 ? net->input.c : 1, mean, std))
+            fail_msg("%s", ek_error());
+        snprintf(name, sizeof name, "net%d", i);
+        export(net, name, NULL);
+        ek_text_sayf(&includes, "#include \"%s.c\"\n", name);
+        ek_text_sayf(&calls, "    if (%s_self_test()) { puts(\"%s\"); wrong++; }\n", name, name);
+        ek_net_free(net);
+    }
+    ek_text_say(&includes, "#include <stdio.h>\nint main(void)\n{\n    int wrong = 0;\n");
+    ek_text_say(&includes, calls.text);
+    ek_text_say(&includes, "    return wrong;\n}\n");
+    put_file("all.c", includes.text);
+    ek_free(includes.text);
+    ek_free(calls.text);
+    assert_int_equal(run("cc -std=c99 -O0 " WARNINGS " all.c -o all -lm && ./all"), 0);
+}
+
+static void test_compilers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *tool, *command;
+    } compilers[] = {
+        {"gcc", "gcc -std=c99 -O3 " WARNINGS},
+        {"clang", "clang -std=c99 -O1 " WARNINGS},
+        {"g++", "g++ -x c++ -std=c++11 -O1 " WARNINGS},
+        {"arm-none-eabi-gcc", "arm-none-eabi-gcc -std=c99 -Os -mcpu=cortex-m4 -mthumb " WARNINGS},
+    };
+    ek_net *net = make_net(1);
+    ek_export_c_report report;
+    export(net, "my-net", &report);
+    assert_true(report.constants > 170000 && report.constants < 190000 && report.memory < 20000 && report.tests == 2);
+    for (size_t i = 0; i < sizeof compilers / sizeof *compilers; i++) {
+        char command[400];
+        snprintf(command, sizeof command, "%s -c my-net.c -o my-net.o", compilers[i].command);
+        if (!is_here(compilers[i].tool))
+            printf("SKIP: no %s: nets as C are not compiled by it\n", compilers[i].tool);
+        else if (run(command))
+            fail_msg("%s", command);
+    }
+    /* The first weight of every layer another one: the self-test of both images fails. */
+    put_file("main.c", "#include \"my-net.c\"\nint main(void)\n{\n    return my_net_self_test();\n}\n");
+    assert_int_equal(run("cc -O0 main.c -o main && ./main"), 0);
+    assert_int_equal(run("awk '/^static const float my_net_weight_/ {print; getline; sub(/[-0-9.e]+f,/, \"70.0f,\")} "
+                         "{print}' my-net.c >changed.c && cp changed.c my-net.c && cc -O0 main.c -o main && ./main"),
+                     2);
+    ek_net_free(net);
+}
+
+/* BN-LeNet on an emulated Cortex-M3 without floating point, linked into 200 KB of flash and 24 KB of memory. */
+static void test_microcontroller(void **state)
+{
+    (void)state;
+    ek_net *net = make_net(1);
+    char command[1000];
+    export(net, "lenet", NULL);
+    snprintf(command, sizeof command, "sh '%s/cortexm/run.sh' . lenet 200000 24000 784", EK_TEST_DIR);
+    const int status = run(command);
+    ek_net_free(net);
+    if (status == 77)
+        skip();
+    assert_int_equal(status, 0);
+}
+
+/* While a value is needed, nothing else is written where it lies. */
+static void test_places(void **state)
+{
+    (void)state;
+    for (int n = 0; n < 60; n++) {
+        ek_net *net = make_net(n);
+        ek_c_plan p;
+        assert_int_equal(ek_c_plan_new(&p, net), EK_OK);
+        int *owner = malloc((size_t)p.memory * sizeof *owner);
+        assert_non_null(owner);
+        for (int64_t i = 0; i < p.memory; i++)
+            owner[i] = -1;
+        for (int64_t i = 0; i < p.values[0].count; i++)
+            owner[ek_c_place(&p, 0) + i] = 0;
+        for (int o = 0; o < p.op_count; o++) {
+            const ek_c_op *op = &p.ops[o];
+            const int reads[] = {op->x, op->r};
+            for (int j = 0; j < p.values[op->plane < 0 ? op->x : op->plane].count && op->plane >= 0; j++)
+                owner[ek_c_place(&p, op->plane) + j] = op->plane;
+            const int64_t count = op->kind == EK_C_COPY ? p.values[op->x].count : p.values[op->y].count;
+            const bool over = op->kind >= EK_C_SCALE && op->kind <= EK_C_ADD_PAD;
+            if (!over) /* what is written before all is read */
+                for (int64_t j = 0; j < count; j++)
+                    owner[ek_c_place(&p, op->y) + op->at + j] = op->y;
+            for (int k = 0; k < 2; k++)
+                for (int64_t j = 0; reads[k] >= 0 && j < p.values[reads[k]].count; j++)
+                    if (owner[ek_c_place(&p, reads[k]) + j] != reads[k])
+                        fail_msg("net %d, operation %d: what it reads is overwritten", n, o);
+            for (int64_t j = 0; j < count; j++)
+                owner[ek_c_place(&p, op->y) + op->at + j] = op->y;
+        }
+        for (int64_t j = 0; j < p.values[p.output].count; j++)
+            assert_int_equal(owner[ek_c_place(&p, p.output) + j], p.output);
+        free(owner);
+        ek_c_plan_free(&p);
+        ek_net_free(net);
+    }
+}
+
+static void test_failures(void **state)
+{
+    (void)state;
+    char path[SCRATCH_SIZE + 64];
+    ek_net *net = make_net(0);
+    assert_int_equal(ek_export_c(net, NULL, NULL), EK_ERR_ARGUMENT);
+    assert_int_equal(ek_export_c(NULL, "net", NULL), EK_ERR_ARGUMENT);
+    assert_int_equal(ek_export_c(net, "", NULL), EK_ERR_ARGUMENT);
+    assert_int_equal(ek_export_c(net, "net", &(ek_export_c_options){.prefix = "1net"}), EK_ERR_ARGUMENT);
+    assert_int_equal(ek_export_c(net, "net", &(ek_export_c_options){.prefix = "a b"}), EK_ERR_ARGUMENT);
+    assert_int_equal(ek_export_c(net, "net", &(ek_export_c_options){.tests = -1}), EK_ERR_ARGUMENT);
+    snprintf(path, sizeof path, "%s/none/net", folder);
+    assert_int_equal(ek_export_c(net, path, NULL), EK_ERR_NOT_FOUND);
+    ek_net *untracked = ek_net_parse("input 1 4 4\nbatchnorm tracking=no\nflatten\nlinear 2\n", "text");
+    snprintf(path, sizeof path, "%s/untracked", folder);
+    assert_int_equal(ek_export_c(untracked, path, NULL), EK_ERR_UNSUPPORTED);
+    assert_non_null(strstr(ek_error(), "layer 0 (batchnorm)"));
+    assert_int_equal(run("ls untracked* >/dev/null 2>&1"), 2);
+    ek_net_free(untracked);
+    ek_net *small =
+        ek_net_parse("input 1 3 3\nconv2d 2 kernel=3 padding=1\nbatchnorm\nrelu\nflatten\nlinear 2\n", "text");
+    snprintf(path, sizeof path, "%s/small", folder);
+    for (int64_t n = 1;; n++) {
+        ek_memory_fail_at(n);
+        const ek_status status = ek_export_c(small, path, NULL);
+        ek_memory_fail_at(0);
+        if (!status)
+            break;
+        assert_int_equal(status, EK_ERR_MEMORY);
+        assert_true(n < 1000);
+    }
+    ek_net_free(small);
+    ek_net_free(net);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    return mkdtemp(scratch_template(folder, "c")) ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    return run("rm -r \"$PWD\"");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_nets),   cmocka_unit_test(test_compilers), cmocka_unit_test(test_microcontroller),
+        cmocka_unit_test(test_places), cmocka_unit_test(test_failures),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
