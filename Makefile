@@ -9,7 +9,7 @@ FUZZ_SECONDS ?= 10
 MAKEFLAGS += --no-print-directory
 
 # $(call build,FOLDER,FLAGS) configures, quietly but for notices, and builds.
-build = cmake -S . -B $(1) --log-level=NOTICE $(2) $(CMAKE_FLAGS) >/dev/null && \
+build = cmake -S . -B $(1) --log-level=NOTICE $(CMAKE_FLAGS) $(2) >/dev/null && \
         cmake --build $(1) --parallel $(JOBS)
 
 .PHONY: all demo test check site bench asan tsan fuzz headers format install deb clean list
@@ -57,7 +57,7 @@ asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 
 # Where threads meet. The rest starts none, or runs the same trainings again, slowly.
 THREADED = test_base test_help test_predictor test_train test_skip test_exact_fit test_optimizer test_input test_data_stream test_golden_ \
-           kernels/bits kernels/test_plain_norm cli/train cli/images
+           kernels/bits kernels/test_plain_norm
 
 tsan: ## the tests that start threads under ThreadSanitizer
 	@tools/setup test

@@ -116,7 +116,7 @@ int cli_write_file(const char *path, const char *data, size_t size);
 /* Ends a command: all output written, or a message and CLI_FAILED; `status` otherwise. */
 int cli_finish(const cli_command *self, int status);
 
-/* "saved FILE", a line of standard output; nothing where that is a device or pipe, which may be standard output. */
+/* "saved FILE", a line of standard output; nothing where that is standard output itself. */
 void cli_put_saved(const char *path);
 
 /* Text from files, on one line and without what could steer a terminal. */

@@ -128,8 +128,8 @@ void cli_put_text(const char *text)
 
 void cli_put_saved(const char *path)
 {
-    struct stat file;
-    if (stat(path, &file) || !S_ISREG(file.st_mode))
+    struct stat file, out;
+    if (!stat(path, &file) && !fstat(STDOUT_FILENO, &out) && file.st_dev == out.st_dev && file.st_ino == out.st_ino)
         return;
     fputs("saved ", stdout);
     cli_put_text(path);

@@ -59,7 +59,7 @@ esac
 if command -v aarch64-linux-gnu-gcc >/dev/null && command -v qemu-aarch64 >/dev/null; then
     cmake -S "$ROOT" -B "$arm" --log-level=WARNING -DCMAKE_TOOLCHAIN_FILE="$ROOT/cmake/aarch64.cmake" \
         ${CMAKE_FLAGS-} -DEVENKEEL_TESTS=ON -DEVENKEEL_ZLIB=OFF -DEVENKEEL_CURL=OFF -DEVENKEEL_PNG=OFF -DEVENKEEL_JPEG=OFF \
-        -DEVENKEEL_DIGEST=OFF -DEVENKEEL_ONNX=OFF >/dev/null
+        -DEVENKEEL_KERNELS=all -DEVENKEEL_KERNEL_OPTIMISATION=-O1 -DEVENKEEL_DIGEST=OFF -DEVENKEEL_ONNX=OFF >/dev/null
     cmake --build "$arm" --parallel 2 --target kernel_tests >"$TMPDIR/build.log" 2>&1 || {
         echo "not ok aarch64 builds"
         tail -n 40 "$TMPDIR/build.log" | sed 's/^/# /'
