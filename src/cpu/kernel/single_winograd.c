@@ -72,29 +72,6 @@ EK_INLINE void transform_input(const float *x, ptrdiff_t row, ptrdiff_t column, 
 #undef X
 }
 
-/* One register's worth of an output tile, of which `rows` and `columns` lie in the plane. */
-EK_INLINE void transform_output(const float *m, float *y, ptrdiff_t row, ptrdiff_t column, int rows, int columns)
-{
-#define M(i, j) ek_part_load(m + (4 * (i) + (j)) * M_POINT)
-#define COLUMN(j)                                                                                                    \
-    const ek_part sum##j = ek_part_add(M(1, j), M(2, j)), difference##j = ek_part_sub(M(1, j), M(2, j));             \
-    const ek_part a##j = ek_part_add(M(0, j), sum##j), b##j = ek_part_add(M(3, j), difference##j)
-    COLUMN(0);
-    COLUMN(1);
-    COLUMN(2);
-    COLUMN(3);
-#undef COLUMN
-#undef M
-    ek_part_store(y, ek_part_add(a0, ek_part_add(a1, a2)));
-    if (columns > 1)
-        ek_part_store(y + column, ek_part_add(a3, ek_part_sub(a1, a2)));
-    if (rows > 1) {
-        ek_part_store(y + row, ek_part_add(b0, ek_part_add(b1, b2)));
-        if (columns > 1)
-            ek_part_store(y + row + column, ek_part_add(b3, ek_part_sub(b1, b2)));
-    }
-}
-
 /* The 16 products for `parts` registers of output channels. */
 static void multiply(const ek_conv *g, int tiles, int parts, const float *packed, const int32_t *counting,
                      const float *v, float *m)
@@ -136,8 +113,8 @@ static void winograd(const ek_conv *g, const float *packed, const int32_t *count
                 const int p = (first + t) / across * 2, q = (first + t) % across * 2;
                 float *to = y.at + p * y.row + q * y.column + part * EK_PART;
                 for (int n = 0; n < parts; n++)
-                    transform_output(m + t * M_TILE + n * EK_PART, to + n * EK_PART, y.row, y.column,
-                                     min(2, g->p - p), min(2, g->q - q));
+                    ek_tile_output(m + t * M_TILE + n * EK_PART, M_POINT, to + n * EK_PART, y.row, y.column,
+                                   min(2, g->p - p), min(2, g->q - q));
             }
         }
     }

@@ -131,37 +131,15 @@ static void transform_inputs(const ek_conv *g, const group *it, const float *x, 
         }
 }
 
-/* One register's worth of a tile of y. */
-EK_INLINE void transform_output(const float *m, float *y, size_t y_row, int rows, int columns)
-{
-#define M(i, j) ek_part_load(m + (4 * (i) + (j)) * M_POINT)
-#define COLUMN(j)                                                                                                    \
-    const ek_part sum##j = ek_part_add(M(1, j), M(2, j)), difference##j = ek_part_sub(M(1, j), M(2, j));             \
-    const ek_part a##j = ek_part_add(M(0, j), sum##j), b##j = ek_part_add(M(3, j), difference##j)
-    COLUMN(0);
-    COLUMN(1);
-    COLUMN(2);
-    COLUMN(3);
-#undef COLUMN
-#undef M
-    ek_part_store(y, ek_part_add(a0, ek_part_add(a1, a2)));
-    if (columns > 1)
-        ek_part_store(y + EK_LANES, ek_part_add(a3, ek_part_sub(a1, a2)));
-    if (rows > 1) {
-        ek_part_store(y + y_row, ek_part_add(b0, ek_part_add(b1, b2)));
-        if (columns > 1)
-            ek_part_store(y + y_row + EK_LANES, ek_part_add(b3, ek_part_sub(b1, b2)));
-    }
-}
-
 static void transform_outputs(const ek_conv *g, const group *it, int rows, const float *m, float *y)
 {
-    const size_t plane = (size_t)g->p * (size_t)g->q * EK_LANES, y_row = (size_t)g->q * EK_LANES;
+    const size_t plane = (size_t)g->p * (size_t)g->q * EK_LANES;
+    const ptrdiff_t y_row = (ptrdiff_t)g->q * EK_LANES;
     for (int k = 0; k < rows; k++, y += plane, m += GROUP * EK_LANES)
         for (int column = 0; column < it->count * EK_PARTS; column++) {
             const int t = column / EK_PARTS;
-            transform_output(m + column * EK_PART, y + it->output[t].at + column % EK_PARTS * EK_PART, y_row,
-                             it->output[t].rows, it->output[t].columns);
+            ek_tile_output(m + column * EK_PART, M_POINT, y + it->output[t].at + column % EK_PARTS * EK_PART, y_row,
+                           EK_LANES, it->output[t].rows, it->output[t].columns);
         }
 }
 

@@ -153,4 +153,29 @@ EK_INLINE void ek_tile_columns(ek_part x0, ek_part x1, ek_part x2, ek_part x3, f
     ek_part_store(v + 3 * point, ek_part_sub(x3, x1));
 }
 
+/* One register's worth of A'mA of a tile's products, points `point` floats apart: the 2x2 outputs, of which `rows` and
+ * `columns` lie in the plane. */
+EK_INLINE void ek_tile_output(const float *m, size_t point, float *y, ptrdiff_t row, ptrdiff_t column, int rows,
+                              int columns)
+{
+#define M(i, j) ek_part_load(m + (size_t)(4 * (i) + (j)) * point)
+#define COLUMN(j)                                                                                                    \
+    const ek_part sum##j = ek_part_add(M(1, j), M(2, j)), difference##j = ek_part_sub(M(1, j), M(2, j));             \
+    const ek_part a##j = ek_part_add(M(0, j), sum##j), b##j = ek_part_add(M(3, j), difference##j)
+    COLUMN(0);
+    COLUMN(1);
+    COLUMN(2);
+    COLUMN(3);
+#undef COLUMN
+#undef M
+    ek_part_store(y, ek_part_add(a0, ek_part_add(a1, a2)));
+    if (columns > 1)
+        ek_part_store(y + column, ek_part_add(a3, ek_part_sub(a1, a2)));
+    if (rows > 1) {
+        ek_part_store(y + row, ek_part_add(b0, ek_part_add(b1, b2)));
+        if (columns > 1)
+            ek_part_store(y + row + column, ek_part_add(b3, ek_part_sub(b1, b2)));
+    }
+}
+
 #endif
