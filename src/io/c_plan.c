@@ -3,6 +3,7 @@
 #include "io/c_source.h"
 
 #include "base/memory.h"
+#include "base/place.h"
 #include "net/block.h"
 
 /* Places are multiples of so many floats, for the sake of vectors. */
@@ -180,47 +181,20 @@ static void share_places(ek_c_plan *p)
     }
 }
 
-static bool live_together(const ek_c_value *a, const ek_c_value *b)
-{
-    return a->first <= b->last && b->first <= a->last;
-}
-
-/* Puts root `v` at the lowest place where it meets none of the `count` roots that have one. */
-static void place(ek_c_plan *p, int v, const int *placed, int count)
-{
-    ek_c_value *value = &p->values[v];
-    int64_t at = 0;
-    for (bool moved = true; moved;) {
-        moved = false;
-        for (int i = 0; i < count; i++) {
-            const ek_c_value *o = &p->values[placed[i]];
-            if (!live_together(value, o) || at >= o->place + o->count || o->place >= at + value->count)
-                continue;
-            at = (o->place + o->count + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-            moved = true;
-        }
-    }
-    value->place = at;
-    p->memory = at + value->count > p->memory ? at + value->count : p->memory;
-}
-
-/* The largest first: what is small fits between. */
 static ek_status place_all(ek_c_plan *p)
 {
-    int *order = ek_calloc((size_t)p->value_count, sizeof *order), count = 0;
-    if (!order)
+    ek_piece *pieces = ek_calloc((size_t)p->value_count, sizeof *pieces);
+    if (!pieces)
         return EK_ERR_MEMORY;
     for (int v = 0; v < p->value_count; v++) {
-        if (p->values[v].root != v)
-            continue;
-        int at = count++;
-        for (; at > 0 && p->values[order[at - 1]].count < p->values[v].count; at--)
-            order[at] = order[at - 1];
-        order[at] = v;
+        const ek_c_value *value = &p->values[v];
+        pieces[v] = (ek_piece){value->root == v ? value->count : 0, value->first, value->last, -1};
     }
-    for (int i = 0; i < count; i++)
-        place(p, order[i], order, i);
-    ek_free(order);
+    p->memory = ek_place_pieces(pieces, p->value_count, ALIGNMENT);
+    for (int v = 0; v < p->value_count; v++)
+        if (p->values[v].root == v)
+            p->values[v].place = pieces[v].at;
+    ek_free(pieces);
     return EK_OK;
 }
 
