@@ -104,14 +104,6 @@ static int export_int8(const cli_command *self, exporting *e)
 
 /* ---- In float ------------------------------------------------------------------------------------------------- */
 
-static bool fits(const exporting *e)
-{
-    ek_dataset_info info;
-    int c, h, w;
-    ek_dataset_get_info(e->val, &info);
-    return !ek_net_input(e->net, &c, &h, &w) && info.channels == c && info.height == h && info.width == w;
-}
-
 /* The self-test's images: test images of the data set that is asked for, which must be there; else of the one that the
  * model was trained on where it is found as the model needs it. */
 static int open_tests(const cli_command *self, exporting *e)
@@ -124,7 +116,8 @@ static int open_tests(const cli_command *self, exporting *e)
         status = cli_data_open(self, &e->val, e->data, EK_SPLIT_TEST, &e->images);
         if (status == CLI_GO && !e->val)
             status = cli_data_open(self, &e->val, e->data, EK_SPLIT_TRAIN, &e->images);
-    } else if (trained_on && *trained_on && !ek_dataset_open(&e->val, trained_on, EK_SPLIT_TEST) && !fits(e)) {
+    } else if (trained_on && *trained_on && !ek_dataset_open(&e->val, trained_on, EK_SPLIT_TEST) &&
+               !cli_export_fits(e->net, e->val)) {
         ek_dataset_free(e->val);
         e->val = NULL;
     }

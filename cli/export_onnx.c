@@ -26,17 +26,6 @@ static int read_batch(const cli_command *self, onnx *x)
     return cli_usage(self, "--batch: '%s' is neither dynamic nor a number of samples from 1", x->batch);
 }
 
-static bool fits(const onnx *x)
-{
-    ek_dataset_info info;
-    int c = 0, h = 0, w = 0;
-    char *text = ek_net_text(x->net);
-    const bool read = text && sscanf(text, "input %d %d %d", &c, &h, &w) == 3;
-    free(text);
-    ek_dataset_get_info(x->dataset, &info);
-    return read && info.channels == c && info.height == h && info.width == w;
-}
-
 /* Images that are asked for must be there; those that the model was trained on are taken where they are found. */
 static int open_data(const cli_command *self, onnx *x)
 {
@@ -48,7 +37,7 @@ static int open_data(const cli_command *self, onnx *x)
     x->images.may_lack = !x->data;
     const int status = cli_data_open(self, &x->dataset, x->name,
                                      strcmp(x->split, "train") ? EK_SPLIT_TEST : EK_SPLIT_TRAIN, &x->images);
-    if (x->dataset && !x->data && !fits(x)) {
+    if (x->dataset && !x->data && !cli_export_fits(x->net, x->dataset)) {
         ek_dataset_free(x->dataset);
         x->dataset = NULL;
     }

@@ -107,6 +107,28 @@ int ek_block_part_end(const ek_net *net, int layer, int part, int *next)
     return end;
 }
 
+static void count_reader(int *readers, int layer)
+{
+    if (layer >= 0)
+        readers[layer]++;
+}
+
+void ek_block_count_readers(const ek_net *net, int *readers)
+{
+    for (int i = 0; i < net->layer_count; i++) {
+        const ek_layer *l = &net->layers[i];
+        if (!ek_is_block(l->kind)) {
+            count_reader(readers, l->from);
+            continue;
+        }
+        int next = i + 1;
+        for (int part = 0; part < l->parts; part++)
+            count_reader(readers, ek_block_part_end(net, i, part, &next));
+        if (l->kind == EK_LAYER_RESIDUAL && l->parts == 1)
+            count_reader(readers, l->from);
+    }
+}
+
 /* ---- The shortcut without layers ---------------------------------------------------------------------------- */
 
 static int strided(int extent, int stride)

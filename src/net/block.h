@@ -12,4 +12,7 @@ void ek_block_enter(ek_net *net);
  * input where it is empty. */
 int ek_block_part_end(const ek_net *net, int layer, int part, int *next);
 
+/* Adds to readers[layer], for each layer, those that read its output: layers, blocks that end in it or add it. */
+void ek_block_count_readers(const ek_net *net, int *readers);
+
 #endif

@@ -20,29 +20,6 @@ typedef struct folding {
 
 /* ---- Which norms -------------------------------------------------------------------------------------------- */
 
-static void count_reader(folding *f, int layer)
-{
-    if (layer >= 0)
-        f->readers[layer]++;
-}
-
-static void count_readers(folding *f)
-{
-    for (int i = 0; i < f->net->layer_count; i++) {
-        const ek_layer *l = &f->net->layers[i];
-        if (!ek_is_block(l->kind)) {
-            count_reader(f, l->from);
-            continue;
-        }
-        int next = i + 1;
-        for (int part = 0; part < l->parts; part++)
-            count_reader(f, ek_block_part_end(f->net, i, part, &next));
-        if (l->kind == EK_LAYER_RESIDUAL && l->parts == 1)
-            count_reader(f, l->from);
-    }
-    count_reader(f, f->net->tail);
-}
-
 /* Whether prediction finds behind a layer, channel by channel, what is before it: a norm that is folded is gone. */
 static bool is_passed(const folding *f, int layer)
 {
@@ -69,7 +46,9 @@ static ek_fold fold_of_norm(const folding *f, int norm)
 
 static void find_folds(folding *f)
 {
-    count_readers(f);
+    ek_block_count_readers(f->net, f->readers);
+    if (f->net->tail >= 0)
+        f->readers[f->net->tail]++;
     for (int i = 0; i < f->net->layer_count; i++) {
         f->then[i] = -1;
         f->folds[i] = (ek_fold){EK_FOLD_NO_NORM, -1};

@@ -272,33 +272,16 @@ static void add_layers(ek_plan *plan, int begin, int end)
 
 /* ---- Who reads what ----------------------------------------------------------------------------------------- */
 
-static void count_reader(ek_plan *plan, int layer)
-{
-    if (layer >= 0)
-        plan->consumers[layer]++;
-}
-
 /* Readers of each layer's output, those of flattens counted for what they flatten. */
 static void count_readers(ek_plan *plan)
 {
     const ek_net *net = plan->net;
-    for (int i = 0; i < net->layer_count; i++) {
-        const ek_layer *l = &net->layers[i];
-        if (!ek_is_block(l->kind)) {
-            if (!is_nothing(plan, l))
-                count_reader(plan, l->from);
-            continue;
-        }
-        int next = i + 1;
-        for (int part = 0; part < l->parts; part++)
-            count_reader(plan, ek_block_part_end(net, i, part, &next));
-        if (l->kind == EK_LAYER_RESIDUAL && l->parts == 1)
-            count_reader(plan, l->from);
-    }
-    /* The output of nothing is its input: its readers are counted there, and their sum holds for both. */
+    ek_block_count_readers(net, plan->consumers);
+    /* The output of nothing is its input: its readers are counted there in its own place, and their sum holds for
+     * both. */
     for (int i = net->layer_count - 1; i >= 0; i--)
         if (is_nothing(plan, &net->layers[i]) && net->layers[i].from >= 0)
-            plan->consumers[net->layers[i].from] += plan->consumers[i];
+            plan->consumers[net->layers[i].from] += plan->consumers[i] - 1;
     for (int i = 0; i < net->layer_count; i++)
         if (is_nothing(plan, &net->layers[i])) {
             const int source = net->layers[i].from;
