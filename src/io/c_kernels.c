@@ -116,30 +116,37 @@ static const char text_leaky_relu[] = "@_INLINE void $_leaky_relu(float *y, floa
                                       "}\n\n";
 
 /* The shifted float's last bits are the integer next to x/log(2); what is left of x is within 0.35, where the
- * polynomial (Cephes' expf) is exact to 2e-7. */
+ * polynomial (Cephes' expf) is exact to 2e-7. The bounds are set among the bits: a comparison of floats might signal a
+ * NaN, which keeps compilers from vectorising the loop around it. In the bits a size from 87 (0x42ae0000) to infinity
+ * (0x7f800000) becomes 87, and a NaN, above them, stays what it is. */
 static const char text_exp[] =
-    "/* e^x, to some 2e-7 of it: 2^n * e^r, where n is the integer next to x/log(2). Not for -ffast-math. */\n"
+    "/* e^x for x within +-87 (beyond it: of those), to some 2e-7 of it: 2^n * e^r, n the integer next to x/log(2).\n"
+    "   No comparison of floats: loops around it vectorise. A NaN stays one. */\n"
     "@_INLINE float $_exp(float x)\n"
     "{\n"
     "    union {\n"
     "        float f;\n"
-    "        int32_t i;\n"
-    "    } n, two;\n"
+    "        uint32_t i;\n"
+    "    } in, n, power;\n"
+    "    uint32_t size;\n"
     "    float whole, r;\n"
-    "    x = x < -87.0f ? -87.0f : x;\n"
-    "    x = x > 88.0f ? 88.0f : x;\n"
+    "    in.f = x;\n"
+    "    size = in.i & 0x7fffffffu;\n"
+    "    size = size - 0x42ae0000u <= 0x7f800000u - 0x42ae0000u ? 0x42ae0000u : size;\n"
+    "    in.i = (in.i & 0x80000000u) | size;\n"
+    "    x = in.f;\n"
     "    n.f = x * 1.44269504f + 12582912.0f; /* 1.5 * 2^23 */\n"
-    "    two.i = n.i - 0x4b400000;\n"
-    "    whole = (float)two.i;\n"
+    "    n.i -= 0x4b400000u;\n"
+    "    whole = (float)(int32_t)n.i;\n"
+    "    power.i = (n.i + 127u) << 23;\n"
     "    r = x - whole * 0.693359375f;\n"
     "    r = r + whole * 2.12194440e-4f;\n"
-    "    two.i = (int32_t)((uint32_t)(two.i + 127) << 23);\n"
     "    x = 1.9875691500e-4f * r + 1.3981999507e-3f;\n"
     "    x = x * r + 8.3334519073e-3f;\n"
     "    x = x * r + 4.1665795894e-2f;\n"
     "    x = x * r + 1.6666665459e-1f;\n"
     "    x = x * r + 5.0000001201e-1f;\n"
-    "    return (x * r * r + r + 1.0f) * two.f;\n"
+    "    return (x * r * r + r + 1.0f) * power.f;\n"
     "}\n\n";
 
 static const char text_sigmoid[] = "@_INLINE void $_sigmoid(float *y, int count)\n"

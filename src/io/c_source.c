@@ -417,7 +417,7 @@ static ek_status say_title(emitter *e)
         &e->w,
         "   Outputs are those of evenkeel's own prediction but for rounding, since sums run in another order; the\n"
         "   self-test, on %d %s, allows %g of an image's largest output.\n\n"
-        "       cc -O3 -march=native -c %s.c          # -ffast-math is not for it\n"
+        "       cc -O3 -march=native -c %s.c\n"
         "       arm-none-eabi-gcc -Os -mcpu=cortex-m4 -mthumb -mfloat-abi=hard -mfpu=fpv4-sp-d16 -c %s.c\n\n"
         "   Constants stand where the compiler puts them; a section attribute: -D'@_FLASH=__attribute__((section(\n"
         "   \".name\")))'. Where code is to be small, -D@_INLINE=static keeps one copy of each function. */\n",
