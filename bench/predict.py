@@ -1,18 +1,20 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Prediction of one image at a time and of many on one thread: Evenkeel's predictor beside ONNX Runtime and PyTorch.
+"""Prediction of one image at a time and of many on one thread: Evenkeel's predictor beside ONNX Runtime, PyTorch and
+the net as C.
 
     bench/predict.py [--evenkeel build/evenkeel] [--rounds 12] [--window 0.3] [--onnx-python PYTHON] [--json FILE]
 
 Windows are taken in turn as run.py does. ONNX Runtime is looked for in --onnx-python, python3, /usr/bin/python3 and
-build/python; it gets the net as PyTorch exports it, whose batch norms it folds itself. What is missing is said, and
-left out.
+build/python; it gets the net as Evenkeel exports it, its batch norms folded. The net as C is compiled with -O3
+-march=native by every one of gcc and clang that is there. What is missing is said, and left out.
 """
 
 import argparse
 import glob
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -38,8 +40,30 @@ def python_with(module, candidates):
     return None, None
 
 
-def workers(options, net, batch, torch, onnx, model):
+def exported(options, net, folder):
+    """The net as ONNX, and as programs of its C: (compiler, program)."""
+    maker = os.path.join(os.path.dirname(options.evenkeel), "bench", "bench_export")
+    try:
+        subprocess.run([maker, net, folder], check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"*** {net} is not exported ({error}): ONNX Runtime and the net as C are NOT in the comparison ***",
+              file=sys.stderr)
+        return None, []
+    programs = []
+    for compiler in ("gcc", "clang"):
+        program = os.path.join(folder, f"{net}-{compiler}")
+        if not shutil.which(compiler):
+            print(f"*** no {compiler}: its net as C is NOT in the comparison ***", file=sys.stderr)
+            continue
+        subprocess.run([compiler, "-O3", "-march=native", "-I", folder, os.path.join(HERE, "exported/worker.c"),
+                        os.path.join(folder, "net.c"), "-o", program, "-lm"], check=True)
+        programs.append((compiler, program))
+    return os.path.join(folder, net + ".onnx"), programs
+
+
+def workers(options, net, batch, torch, onnx, folder):
     """A case's configurations; kind says whose, for the ratios."""
+    model, programs = exported(options, net, folder)
     kind = "predictor" if net == "bn-lenet" else "predictor-" + net
     ours = [options.evenkeel, "bench", "--threads", "1", "--worker"]
     yield Worker("peak", "peak", "FMA peak", 1, ours + ["peak"])
@@ -52,16 +76,8 @@ def workers(options, net, batch, torch, onnx, model):
             yield Worker("torch", "pytorch", f"PyTorch {torch[1]}, {label}", 1,
                          [torch[0], os.path.join(HERE, "torch_worker.py"), "--threads", "1", "--net", net, "--predict",
                           str(batch), "--variant", variant])
-
-
-def export(torch, net, folder):
-    """The net as an ONNX file, None without PyTorch."""
-    if not torch[0]:
-        return None
-    path = os.path.join(folder, net + ".onnx")
-    done = subprocess.run([torch[0], os.path.join(HERE, "torch_worker.py"), "--net", net, "--onnx", path], check=False,
-                          stdout=subprocess.DEVNULL)
-    return path if done.returncode == 0 else None
+    for compiler, program in programs if batch == 1 else []:
+        yield Worker("c", "exported", f"the net as C, {compiler}", 1, [program])
 
 
 def table(net, batch, measured):
@@ -77,6 +93,8 @@ def table(net, batch, measured):
         if w.kind == "ours":
             parts += [f"{w.median / rates[peer]:.1f} x {name}" for peer, name in
                       (("onnx", "ONNX Runtime"), ("torch", "PyTorch's best")) if peer in rates]
+        if w.kind == "c" and "ours" in rates:
+            parts.append(f"{rates['ours'] / w.median:.2f} times Evenkeel's time")
         if w.dropped or w.noisy:
             parts.append("NOISY" if w.noisy else f"{w.dropped} disturbed windows dropped")
         print(f"    {w.label:32} {1e6 / w.median:10.2f} us an image, best {1e6 / w.best:.2f}; {', '.join(parts)}")
@@ -104,13 +122,12 @@ def main():
     onnx = python_with("onnxruntime", given + system + [os.path.join(HERE, "../build/python/bin/python")])
     print(f"{processor_name()}, one thread; {options.rounds} windows of {options.window:g} s each, interleaved")
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        for net, batch in CASES:
-            model = export(torch, net, folder) if onnx[0] else None
-            measured = run(workers(options, net, batch, torch, onnx, model), options)
-            table(net, batch, measured)
-            rows += [{"net": net, "batch": batch, "label": w.label, "unit": w.unit, "rates": w.rates,
-                      "disturbed": w.disturbed_rates} for w in measured]
+    for net, batch in CASES:
+        with tempfile.TemporaryDirectory() as folder:
+            measured = run(workers(options, net, batch, torch, onnx, folder), options)
+        table(net, batch, measured)
+        rows += [{"net": net, "batch": batch, "label": w.label, "unit": w.unit, "rates": w.rates,
+                  "disturbed": w.disturbed_rates} for w in measured]
     if options.json:
         with open(options.json, "w") as file:
             json.dump(rows, file, indent=1)

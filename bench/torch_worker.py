@@ -7,7 +7,6 @@ driven as README.md describes.
     torch_worker.py --net resnet-20 --variant channels-last   likewise; or resnet-18, batch 32
     torch_worker.py --threads 1 --predict 256                 prediction, frozen; with --net of resnet-20, too
     torch_worker.py --threads 1 --predict 1 --variant eager   prediction, as the net stands
-    torch_worker.py --net resnet-20 --onnx FILE               the net as an ONNX file, for onnx_worker.py
     torch_worker.py --check                                   every variant against the plain network
 
 Settings that would make PyTorch slower than it can be are avoided: OpenBLAS's own threads fight PyTorch's (left
@@ -20,7 +19,6 @@ import gzip
 import os
 import sys
 import time
-import warnings
 
 ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
@@ -230,10 +228,9 @@ def main():
     parser.add_argument("--net", choices=TRAINING, default="bn-lenet")
     parser.add_argument("--variant", choices=VARIANTS, default="hybrid-trace")
     parser.add_argument("--predict", type=int, metavar="BATCH", help="prediction instead of training")
-    parser.add_argument("--onnx", metavar="FILE", help="write the net there, in its form for prediction")
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    if options.net != "bn-lenet" and not (options.predict or options.onnx) and (
+    if options.net != "bn-lenet" and not options.predict and (
             options.check or options.variant.startswith("hybrid")):
         parser.error("residual nets are trained in the variants eager, foreach, trace and channels-last")
     restart_with_environment(options.threads)
@@ -241,11 +238,6 @@ def main():
     import torch
     torch.set_num_threads(options.threads)
     batch, shape = TRAINING[options.net]
-    if options.onnx:
-        warnings.simplefilter("ignore")  # of constants that the exporter does not fold
-        torch.onnx.export(build(torch, options.net).eval(), torch.rand(2, *shape), options.onnx, input_names=["input"],
-                          dynamic_axes={"input": {0: "n"}})
-        return
     if options.net == "bn-lenet":
         data = find_data()
         images = read_idx(torch, f"{data}/train-images-idx3-ubyte").unsqueeze(1).float() / 255
