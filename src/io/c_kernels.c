@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * The functions of the C text. Sizes are constants where they are called, and functions are inlined there, so that a
  * compiler knows every loop's length. A linear layer's innermost loop runs over outputs, an activation's over values,
- * and both vectorise; convolutions, whose loops gcc 12 vectorises well and clang 14 does not, say what a vector is where
- * the compiler knows vectors. */
+ * and both vectorise; convolutions, whose loops gcc 12 vectorises well and clang 14 does not, say what a vector is
+ * where the compiler knows vectors. */
 #include "io/c_source.h"
 
 static const char text_copy[] = "@_INLINE void $_copy(const float *@_RESTRICT x, float *@_RESTRICT y, int count)\n"
