@@ -78,15 +78,15 @@ format: ## rewrite the C sources the way clang-format wants them
 
 install: ## install into PREFIX (/usr/local), below DESTDIR; builds where nothing is built: root need not
 	@test -f $(BUILD)/cmake_install.cmake || $(MAKE) all
-	@cmake --install $(BUILD) --prefix $(PREFIX)
+	@cmake --install $(BUILD) --prefix "$(PREFIX)"
 
-deb: ## Debian packages into build/deb, compiled from the start out of a copy, and what lintian says of them
+deb: ## Debian packages into build/deb, compiled from the start out of a copy (minutes), and what lintian says of them
 	@tools/setup deb
 	@packaging/deb build/deb
 	@lintian --allow-root --fail-on error,warning build/deb/*.changes
 
 clean: ## remove build/, or BUILD
-	@rm -rf $(BUILD)
+	@rm -rf "$(BUILD)"
 
 list: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12

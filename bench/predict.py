@@ -11,7 +11,6 @@ build/python; it gets the net as Evenkeel exports it, its batch norms folded. Th
 """
 
 import argparse
-import glob
 import json
 import os
 import shutil
@@ -102,8 +101,7 @@ def table(net, batch, measured):
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--evenkeel", default=next(iter(glob.glob(os.path.join(HERE, "../build*/evenkeel"))),
-                                                   "build/evenkeel"))
+    parser.add_argument("--evenkeel", default=os.path.join(HERE, "../build/evenkeel"))
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--window", type=float, default=0.3, help="seconds")
     parser.add_argument("--onnx-python", metavar="PYTHON", help="a Python that has onnxruntime")

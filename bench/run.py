@@ -10,7 +10,6 @@ README.md describes what a worker process is told and what it answers.
 """
 
 import argparse
-import glob
 import json
 import os
 import random
@@ -222,8 +221,7 @@ def processor_name():
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--evenkeel", default=next(iter(glob.glob(os.path.join(HERE, "../build*/evenkeel"))),
-                                                   "build/evenkeel"))
+    parser.add_argument("--evenkeel", default=os.path.join(HERE, "../build/evenkeel"))
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--window", type=float, default=0.4, help="seconds")
     parser.add_argument("--threads", help="for example 1,2; default: 1 and as many as there are processors")

@@ -4,7 +4,8 @@
 include(CMakePackageConfigHelpers)
 
 install(FILES include/evenkeel.h include/evenkeel.hpp TYPE INCLUDE)
-install(FILES LICENSE TYPE DOC)
+install(FILES LICENSE README.md TYPE DOC)
+install(DIRECTORY docs examples TYPE DOC PATTERN site EXCLUDE)
 if(TARGET evenkeel)
     install(TARGETS evenkeel)
     install(FILES packaging/completions/evenkeel.bash RENAME evenkeel

@@ -19,7 +19,11 @@ attempt() # NAME COMMAND...
 version=$(sed -n 's/^#define EK_VERSION_\(MAJOR\|MINOR\|PATCH\) //p' "$ROOT/include/evenkeel.h" | paste -sd.)
 soname=${version%.*}
 
-attempt "the packages are made" "$ROOT/packaging/deb" --built "$BUILD" deb
+mkdir 'what is built' # packed from a path with blanks
+cp -a "$BUILD"/evenkeel "$BUILD"/libevenkeel.* "$BUILD"/man 'what is built'
+attempt "the packages are made" "$ROOT/packaging/deb" --built 'what is built' deb
+spares() { mkdir -p other && : >other/file && ! "$ROOT/packaging/deb" --built "$BUILD" other && [ -e other/file ]; }
+attempt "a folder with other things is spared" spares
 names_are() { [ "$(for deb in deb/*.deb; do dpkg-deb -f "$deb" Package; done | paste -sd' ')" = "$1" ] || { ls deb; false; }; }
 attempt "there are three" names_are "evenkeel libevenkeel-dev libevenkeel$soname"
 
@@ -36,7 +40,8 @@ installed() { for file; do [ -s "system/usr/$file" ] || { echo "there is no $fil
 attempt "header, manual and completions are there" installed include/evenkeel.h include/evenkeel.hpp \
     share/man/man1/evenkeel.1.gz share/man/man1/evenkeel-train.1.gz share/man/man3/evenkeel.3.gz \
     share/bash-completion/completions/evenkeel share/zsh/vendor-completions/_evenkeel \
-    share/fish/vendor_completions.d/evenkeel.fish share/doc/evenkeel/copyright "share/doc/libevenkeel$soname/changelog.gz"
+    share/fish/vendor_completions.d/evenkeel.fish share/doc/evenkeel/docs/predict.md \
+    share/doc/evenkeel/docs/images/chart.png share/doc/evenkeel/copyright "share/doc/libevenkeel$soname/changelog.gz"
 owned() # every file belongs to a package
 {
     (cd system && find . -path ./var -prune -o ! -type d -print | sed 's/^.//' | sort) >there

@@ -60,5 +60,7 @@ if [ -x "$EVENKEEL" ]; then
     attempt "the manual is installed" installed man/man1/evenkeel.1 man/man1/evenkeel-train.1 man/man3/evenkeel.3
     attempt "completions are installed" installed bash-completion/completions/evenkeel \
         zsh/site-functions/_evenkeel fish/vendor_completions.d/evenkeel.fish
+    attempt "the documents are installed" installed doc/evenkeel/README.md doc/evenkeel/docs/predict.md \
+        doc/evenkeel/docs/images/chart.png
     attempt "the installed command runs" sh -c '"$1" --version | grep -q "$2"' - "$prefix/bin/evenkeel" "$version"
 fi

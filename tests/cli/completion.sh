@@ -102,6 +102,11 @@ if [ -z "${EVENKEEL_TEST_QUICK-}" ]; then
     in_shells "a list" "crop,erase crop,flip" "evenkeel train --augment crop,"
     in_shells "a data set and a folder" "photos" "evenkeel train --data ph"
 fi
+# What stands on the line is not run.
+: >model.safetensors
+in_shells "an option behind a command substitution" "" 'evenkeel predict $(touch ran) `touch ran` --zz'
+same "completion runs nothing of the line" "" "$(ls ran 2>/dev/null)"
+in_shells "an option behind a word with blanks" "--split" 'evenkeel eval two\ words.safetensors --sp'
 for shell in zsh fish; do
     command -v $shell >/dev/null || echo "SKIP: completion in $shell, which is not installed"
 done
