@@ -118,7 +118,8 @@ def main():
     torch = python_with("torch", system)
     given = [options.onnx_python] if options.onnx_python else []
     onnx = python_with("onnxruntime", given + system + [os.path.join(HERE, "../build/python/bin/python")])
-    print(f"{processor_name()}, one thread; {options.rounds} windows of {options.window:g} s each, interleaved")
+    print(f"{os.path.relpath(options.evenkeel)} on {processor_name()}, one thread; {options.rounds} windows of "
+          f"{options.window:g} s each, interleaved")
     rows = []
     for net, batch in CASES:
         with tempfile.TemporaryDirectory() as folder:

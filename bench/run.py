@@ -246,8 +246,8 @@ def main():
         if not options.residual:
             measured += run(workers(options.evenkeel, threads, python, version), options)
         measured += run(residual_workers(options.evenkeel, threads, python, version), options)
-    print(f"{processor_name()}, {len(os.sched_getaffinity(0))} processors; {options.rounds} windows of "
-          f"{options.window:g} s each, interleaved")
+    print(f"{os.path.relpath(options.evenkeel)} on {processor_name()}, {len(os.sched_getaffinity(0))} processors; "
+          f"{options.rounds} windows of {options.window:g} s each, interleaved")
     table(measured)
     if options.json:
         with open(options.json, "w") as file:
