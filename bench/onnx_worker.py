@@ -9,8 +9,8 @@ call.
 """
 
 import argparse
-import sys
-import time
+
+from worker import serve
 
 
 def main():
@@ -48,13 +48,7 @@ def main():
             state["next"] = (state["next"] + 1) % len(bindings)
 
     run(20)
-    print("ready", options.batch, "image", flush=True)
-    for line in sys.stdin:
-        word, steps = line.split()
-        assert word == "go"
-        start = time.perf_counter()
-        run(int(steps))
-        print(f"{time.perf_counter() - start:.6f}", flush=True)
+    serve(run, options.batch, "image")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ import argparse
 import gzip
 import os
 import sys
-import time
+
+from worker import serve
 
 ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
@@ -254,14 +255,7 @@ def main():
     else:
         run = training_step(torch, build(torch, options.net), options.variant, images, labels, batch)
     run(20 if options.net == "bn-lenet" else 3)  # the tracing executor settles in the first calls
-
-    print("ready", batch, "image", resident("VmHWM") - before, flush=True)
-    for line in sys.stdin:
-        word, steps = line.split()
-        assert word == "go"
-        start = time.perf_counter()
-        run(int(steps))
-        print(f"{time.perf_counter() - start:.6f}", flush=True)
+    serve(run, batch, "image", resident("VmHWM") - before)
 
 
 if __name__ == "__main__":
