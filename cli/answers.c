@@ -73,12 +73,24 @@ void cli_answers_free(cli_answers *a)
 
 /* ---- One more ------------------------------------------------------------------------------------------------- */
 
+/* What follows "PATH: " in a message that begins so, the message otherwise. In a message there are blanks and question
+ * marks for a path's controls and for bytes that are no UTF-8. */
+static const char *without_path(const char *message, const char *path)
+{
+    size_t i = 0;
+    for (; path[i]; i++) {
+        const unsigned char c = (unsigned char)path[i];
+        const bool plain = c >= 0x20 && c < 0x7f, replaced = message[i] == ' ' || message[i] == '?';
+        if (message[i] != path[i] && (plain || !replaced))
+            return message;
+    }
+    return i && !strncmp(message + i, ": ", 2) ? message + i + 2 : message;
+}
+
 /* The message without "PATH: ", since the line begins with the path. */
 static void fault(cli_answer *answer, ek_status status, const char *message)
 {
-    const size_t length = answer->image ? strlen(answer->image) : 0;
-    if (length && !strncmp(message, answer->image, length) && !strncmp(message + length, ": ", 2))
-        message += length + 2;
+    message = answer->image ? without_path(message, answer->image) : message;
     answer->status = status;
     answer->message = strdup(message);
 }
@@ -160,8 +172,9 @@ static void hint(cli_answers *a, const char *path, const ek_image_info *info)
 {
     if (!a->any_size && differs_much(a, info) && a->resized++ == 0)
         cli_warn(a->self,
-                 "%s: %d x %d pixels become %d x %d; crop and scale such images the way the training images were",
-                 path, info->height, info->width, a->height, a->width);
+                 "%s: %d pixels wide and %d high becomes %d wide and %d high; crop and scale such images the way the "
+                 "training images were",
+                 path, info->width, info->height, a->width, a->height);
     if (info->transparent && !a->images.background && a->transparent++ == 0)
         cli_warn(a->self,
                  "%s: transparent pixels count with the colour below them; --background white lays images on white",
@@ -240,8 +253,8 @@ static bool order_classes(cli_answers *a, const float *logits)
 
 static const char *label_of(const cli_answers *a, int class, char number[16])
 {
-    if (class < a->labels)
-        return a->label[class];
+    if (class < a->labels.count)
+        return a->labels.label[class];
     snprintf(number, 16, "%d", class);
     return number;
 }

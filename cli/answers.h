@@ -23,8 +23,7 @@ typedef struct cli_answers {
     bool any_size;           /* no hint about images of another size: the net was trained on resized ones */
     const ek_dataset *dataset;
     const char *data, *split; /* the data set's name; "train" or "test" */
-    char **label;             /* words for the first `labels` classes; others have numbers */
-    int labels;
+    cli_labels labels;        /* classes beyond them have numbers */
     /* From here on cli_answers_begin fills in. */
     int channels, height, width, classes;
     int most, count, ready;       /* a batch; lines that wait; those of them that could be read */

@@ -19,27 +19,12 @@ typedef struct calibration {
 
 /* ---- Before --------------------------------------------------------------------------------------------------- */
 
-/* The images that the model was trained on, and those that it was validated on, which may have been a part of them. */
+/* The images that the model was trained on, and those that it was validated on. */
 static int open_data(const cli_command *self, calibration *c)
 {
-    const char *share = c->net ? ek_net_note(c->net, "data.val_split") : NULL;
-    const char *seed = c->net ? ek_net_note(c->net, "train.seed") : NULL;
-    if (c->net)
-        cli_data_like(&c->images, c->net, c->model);
-    int status = cli_data_open(self, &c->train, c->data, EK_SPLIT_TRAIN, &c->images);
-    if (status != CLI_GO)
-        return status;
-    if (!share) {
-        cli_data_options test = c->images;
-        test.may_lack = true;
-        return cli_data_open(self, &c->val, c->data, EK_SPLIT_TEST, &test);
-    }
-    ek_dataset *whole = c->train;
-    c->train = NULL;
-    if (ek_dataset_split(whole, strtod(share, NULL), seed ? strtoull(seed, NULL, 10) : 0, &c->train, &c->val))
-        status = cli_fail(self, "%s: its note data.val_split is '%s': %s", c->model, share, ek_error());
-    ek_dataset_free(whole);
-    return status;
+    cli_model_data of = {.net = c->net, .model = c->model, .name = c->data, .images = c->images};
+    const int status = cli_model_data_name(self, &of);
+    return status == CLI_GO ? cli_model_data_both(self, &of, &c->train, &c->val) : status;
 }
 
 static int open_all(const cli_command *self, calibration *c)
@@ -56,9 +41,7 @@ static int open_all(const cli_command *self, calibration *c)
     status = c->train ? CLI_GO : open_data(self, c);
     if (status != CLI_GO)
         return status;
-    ek_dataset_get_info(c->train, &info);
-    const char *digest = ek_net_note(c->net, "data.digest");
-    if (digest && *digest && *info.digest && strcmp(digest, info.digest) != 0)
+    if (cli_model_data_differs(c->net, c->train))
         cli_warn(self, "%s was trained on other images; its statistics become those of the ones at hand", c->model);
     return CLI_GO;
 }
@@ -184,12 +167,12 @@ static int calibrate(const cli_command *self, calibration *c)
 
 int cli_calibrate(const cli_command *self, int argc, char **argv)
 {
-    calibration c = {.data = CLI_DATA_DEFAULT, .threads = ek_cpu_count()};
+    calibration c = {.threads = ek_cpu_count()};
     const cli_option options[] = {
         {"MODEL", .text = &c.model, .required = true, .help = "a file that 'evenkeel train --out' wrote"},
         {"--out", .letter = 'o', .value = "FILE", .text = &c.out, .required = true,
          .help = "save the model with exact statistics here"},
-        {"--data", .value = "NAME|DIR", .text = &c.data, .help = "data set or folder (fashion-mnist)"},
+        {"--data", .value = "NAME|DIR", .text = &c.data, .help = "data set or folder (the model's)"},
         {"--samples", .value = "N", .count = &c.samples, .low = 1, .high = 2147483647,
          .help = "training images that are measured, chosen at random (all)"},
         CLI_DATA_ROWS(c.images),

@@ -188,6 +188,22 @@ int64_t cli_net_copy_moving(ek_net *net, float *copy, bool back);
  * place (ek_calibrate). */
 const char *cli_statistics_name(const ek_net *net);
 
+/* The classes of a net in words (labels.c). */
+typedef struct cli_labels {
+    char *text;
+    const char **label; /* of the first `count` classes */
+    int count;
+} cli_labels;
+
+/* The words in a file, one a line, as many as the net has outputs: lines joined by newlines, for free(). NULL with a
+ * message. */
+char *cli_labels_read(const cli_command *self, const char *path, const ek_net *net);
+
+/* Cuts such a text, which is the labels' then; what a model's note says (none without one). False: out of memory. */
+bool cli_labels_take(cli_labels *labels, char *text);
+bool cli_labels_of(cli_labels *labels, const ek_net *net);
+void cli_labels_free(cli_labels *labels);
+
 /* Prints its layers with their outputs, parameters and multiply-adds, and which biases are idle. */
 void cli_net_print(const ek_net *net);
 
@@ -237,5 +253,35 @@ int cli_normalize(const cli_command *self, const char *text, const ek_dataset *d
 
 /* What a data set is called: its name, the word it was opened by otherwise. */
 const char *cli_data_name(const ek_dataset *dataset, const char *opened_as);
+
+/* ---- The data of a model (model_data.c) ----------------------------------------------------------------------- */
+
+/* Which images a model was trained on, and on which of them it was validated, by its notes. */
+typedef struct cli_model_data {
+    const ek_net *net;       /* NULL, without notes: weights alone, whose built-in net is made for the data */
+    const char *model;       /* its file */
+    const char *name;        /* of the data set, as --data has it; NULL: cli_model_data_name finds it */
+    cli_data_options images; /* what they do not say is as in training (cli_data_like) */
+    const char *share;       /* filled in where images stand for test images that training set aside: how much */
+} cli_model_data;
+
+/* The known data set that the notes name; NULL for none. */
+const char *cli_model_data_noted(const ek_net *net);
+
+/* Sets a name of NULL to the known data set that the notes name, or to CLI_DATA_DEFAULT where they name none and its
+ * images fit. CLI_GO, or CLI_FAILED with a message that asks for --data. */
+int cli_model_data_name(const cli_command *self, cli_model_data *of);
+
+/* Opens a split. Training images are without the share that training set aside to validate on, where these are the
+ * model's; in a set without test images that share takes their place. CLI_GO, or the exit status after a message: of
+ * images of another shape than the net's, too, unless images.may_lack. */
+int cli_model_data_open(const cli_command *self, cli_model_data *of, ek_split split, ek_dataset **dataset);
+
+/* Opens training images and those that the model was validated on: the share where there is one, else the test images;
+ * *val is NULL where there are neither. Likewise. */
+int cli_model_data_both(const cli_command *self, cli_model_data *of, ek_dataset **train, ek_dataset **val);
+
+/* Whether training images are known to be others than the model's. */
+bool cli_model_data_differs(const ek_net *net, const ek_dataset *train);
 
 #endif

@@ -281,8 +281,9 @@ static ek_status measure_accuracies(doctor *d)
     ek_status status = measure_accuracy(d, d->net, &d->moving);
     if (!status && !d->inexact)
         status = measure_accuracy(d, d->exact, &d->calibrated);
-    const double p = d->calibrated.accuracy;
-    d->error = isfinite(p) ? sqrt(fmax(p * (1 - p), 0) / (double)d->calibrated.count) : NAN;
+    /* As of two right and two wrong answers more (Agresti and Coull 1998): never 0, though all answers are right. */
+    const double count = (double)d->calibrated.count + 4, p = ((double)d->calibrated.correct + 2) / count;
+    d->error = isfinite(d->calibrated.accuracy) ? sqrt(p * (1 - p) / count) : NAN;
     return status;
 }
 

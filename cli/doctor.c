@@ -7,7 +7,7 @@
 #include <string.h>
 
 typedef struct request {
-    const char *model, *data, *net_name;
+    const char *model, *data, *net_name; /* data: as typed; NULL: of the model's notes, which is there then */
     cli_data_options images;
     bool json;
 } request;
@@ -135,7 +135,10 @@ static void print_text(const doctor *d, const request *r)
     fputs(" on ", stdout);
     cli_put_text(cli_data_name(d->train, r->data));
     printf(": layers measured on %jd training images\n", (intmax_t)d->measured);
-    printf("accuracy on %jd %s images: ", (intmax_t)d->moving.count, d->test ? "test" : "training");
+    printf("accuracy on %jd %s images: ", (intmax_t)d->moving.count,
+           d->share  ? "validation"
+           : d->test ? "test"
+                     : "training");
     print_share(d->moving.accuracy, " with ");
     printf("%s statistics, ", cli_statistics_name(d->net));
     print_share(d->calibrated.accuracy, " with exact ones (standard error ");
@@ -195,7 +198,7 @@ static void print_json(const doctor *d, const request *r)
     cli_json_text(&json, "model", r->model);
     cli_json_text(&json, "data", cli_data_name(d->train, r->data));
     cli_json_whole(&json, "samples", d->measured);
-    cli_json_text(&json, "accuracy_on", d->test ? "test" : "train");
+    cli_json_text(&json, "accuracy_on", d->share ? "validation" : d->test ? "test" : "train");
     cli_json_whole(&json, "count", d->moving.count);
     cli_json_real(&json, "accuracy_moving", d->moving.accuracy);
     cli_json_real(&json, "accuracy_exact", d->calibrated.accuracy);
@@ -222,13 +225,13 @@ static void print_json(const doctor *d, const request *r)
 /* The training images, and those that accuracies are measured on. */
 static int open_data(const cli_command *self, doctor *d, request *r)
 {
-    if (d->net)
-        cli_data_like(&r->images, d->net, r->model);
-    int status = cli_data_open(self, &d->train, r->data, EK_SPLIT_TRAIN, &r->images);
-    if (status != CLI_GO)
-        return status;
-    r->images.may_lack = true;
-    return cli_data_open(self, &d->test, r->data, EK_SPLIT_TEST, &r->images);
+    cli_model_data of = {.net = d->net, .model = r->model, .name = r->data, .images = r->images};
+    int status = cli_model_data_name(self, &of);
+    r->data = of.name;
+    if (status == CLI_GO)
+        status = cli_model_data_both(self, &of, &d->train, &d->test);
+    d->share = of.share != NULL;
+    return status;
 }
 
 static int examine(const cli_command *self, doctor *d, request *r)
@@ -249,9 +252,7 @@ static int examine(const cli_command *self, doctor *d, request *r)
         return cli_fail(self, "%s", ek_error());
     if (d->failed)
         return cli_fail(self, "out of memory");
-    ek_dataset_get_info(d->train, &info);
-    const char *digest = ek_net_note(d->net, "data.digest");
-    if (digest && *digest && *info.digest && strcmp(digest, info.digest) != 0)
+    if (cli_model_data_differs(d->net, d->train))
         cli_warn(self, "%s was trained on other images than these (--data)", r->model);
     if (r->json)
         print_json(d, r);
@@ -263,10 +264,10 @@ static int examine(const cli_command *self, doctor *d, request *r)
 int cli_doctor(const cli_command *self, int argc, char **argv)
 {
     doctor d = {.samples = 2048, .threads = ek_cpu_count()};
-    request r = {.data = CLI_DATA_DEFAULT};
+    request r = {.data = NULL};
     const cli_option options[] = {
         {"MODEL", .text = &r.model, .required = true, .help = "a file that 'evenkeel train --out' wrote"},
-        {"--data", .value = "NAME|DIR", .text = &r.data, .help = "the data it was trained on (fashion-mnist)"},
+        {"--data", .value = "NAME|DIR", .text = &r.data, .help = "the data it was trained on (what the model notes)"},
         CLI_DATA_ROWS(r.images),
         {"--samples", .value = "N", .count = &d.samples, .low = 1, .high = INT32_MAX,
          .help = "training images to measure, evenly spread (2048)"},

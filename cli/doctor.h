@@ -48,6 +48,7 @@ typedef struct doctor_finding {
 typedef struct doctor {
     ek_net *net, *exact; /* as it is; with exact statistics */
     ek_dataset *train, *test;
+    bool share;      /* test is a share of the training images that was set aside */
     int64_t samples; /* of train, to be measured */
     int threads;
     int64_t measured;

@@ -87,7 +87,13 @@ static void print_text(const cli_evaluation *e)
     cli_put_text(e->model);
     fputs(" on ", stdout);
     cli_put_text(cli_data_name(e->dataset, e->data));
-    printf(", %s: %jd images\n", e->split, (intmax_t)m->count);
+    printf(", %s", e->split);
+    if (e->share) {
+        fputs(" (the share ", stdout);
+        cli_put_text(e->share);
+        fputs(" of the training images that was set aside)", stdout);
+    }
+    printf(": %jd images\n", (intmax_t)m->count);
     printf("loss %.4f, accuracy %.4f (%jd right)\n", m->loss, m->accuracy, (intmax_t)m->correct);
     if (!e->confusion)
         return;
@@ -130,7 +136,12 @@ static void print_json(const cli_evaluation *e)
     cli_json_string(e->model);
     printf(",\n \"data\": ");
     cli_json_string(cli_data_name(e->dataset, e->data));
-    printf(",\n \"split\": \"%s\",\n \"digest\": ", e->split);
+    printf(",\n \"split\": \"%s\"", e->split);
+    if (e->share) {
+        printf(",\n \"val_split\": ");
+        cli_json_number(strtod(e->share, NULL));
+    }
+    printf(",\n \"digest\": ");
     cli_json_string(e->info.digest);
     printf(",\n \"count\": %jd,\n \"correct\": %jd,\n \"loss\": ", (intmax_t)m->count, (intmax_t)m->correct);
     cli_json_number(m->loss);

@@ -9,12 +9,15 @@
 enum { CLI_OUTPUTS_MAX = 1024 };
 
 typedef struct cli_evaluation {
-    const char *model, *data, *split, *net_name; /* as typed; net_name NULL: the model file tells it */
+    const char *model, *split, *net_name; /* as typed; net_name NULL: the model file tells it */
+    const char *data;                     /* likewise, or of the model's notes, once it is open */
+    const char *share;                    /* of the training images, which stand for test images; NULL: none do */
     cli_data_options images;
     int threads;
     ek_net *net;
     ek_dataset *dataset;
     ek_dataset_info info;
+    cli_labels labels; /* the model's own */
     ek_metrics metrics;
     double seconds;     /* that it took */
     int classes;        /* outputs of the net */
@@ -26,7 +29,7 @@ typedef struct cli_evaluation {
 /* clang-format off */
 #define CLI_EVALUATION_ROWS(e)                                                                                       \
     {"MODEL", .text = &(e).model, .required = true, .help = "a file that 'evenkeel train --out' wrote"},             \
-    {"--data", .value = "NAME|DIR", .text = &(e).data, .help = "data set or folder (fashion-mnist)"},                \
+    {"--data", .value = "NAME|DIR", .text = &(e).data, .help = "data set or folder (the model's)"},                  \
     {"--split", .value = "train|test", .text = &(e).split, .help = "which of its images (test)"},                    \
     CLI_DATA_ROWS((e).images),                                                                                       \
     {"--net", .value = "NAME|FILE", .text = &(e).net_name,                                                           \
@@ -43,7 +46,7 @@ int cli_evaluation_check(const cli_command *self, const cli_evaluation *e);
 int cli_evaluation_open(const cli_command *self, cli_evaluation *e);
 
 /* The warning alone: `model` is the file that the net is from. */
-void cli_compare_data(const cli_command *self, const ek_net *net, const char *model, const ek_dataset_info *info);
+void cli_compare_data(const cli_command *self, const ek_net *net, const char *model, const ek_dataset *dataset);
 
 /* Evaluates e->net on e->dataset, which `info` describes: metrics, confusion and, where asked for, logits. NULL, or why
  * it cannot be had. */
@@ -58,7 +61,7 @@ int64_t cli_evaluation_row(const cli_evaluation *e, int truth);
 int64_t cli_evaluation_column(const cli_evaluation *e, int said);
 int64_t cli_evaluation_cell(const cli_evaluation *e, int truth, int said);
 
-/* The word for output i of the net: outputs beyond the data's classes have only numbers. */
+/* The word for output i of the net: the data's, where they have none the model's own, or its number. */
 const char *cli_evaluation_label(const cli_evaluation *e, int i, char number[16]);
 
 #endif

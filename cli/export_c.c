@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * evenkeel export --to c: a model as C text without dependencies, in float or in 8-bit integers. */
+#include "evaluation.h"
 #include "export.h"
 
 #include <stdlib.h>
@@ -30,24 +31,16 @@ static void print_saved(const exporting *e)
 
 /* ---- In 8-bit integers ---------------------------------------------------------------------------------------- */
 
-/* The images that the model was trained on, and those that it was validated on, which may have been a part of them. */
+/* The images that the model was trained on, and those that it was validated on. */
 static int open_data(const cli_command *self, exporting *e)
 {
-    const char *share = ek_net_note(e->net, "data.val_split"), *seed = ek_net_note(e->net, "train.seed");
-    cli_data_like(&e->images, e->net, e->model);
-    int status = cli_data_open(self, &e->train, e->data, EK_SPLIT_TRAIN, &e->images);
-    if (status != CLI_GO)
-        return status;
-    if (!share) {
-        cli_data_options test = e->images;
-        test.may_lack = true;
-        return cli_data_open(self, &e->val, e->data, EK_SPLIT_TEST, &test);
-    }
-    ek_dataset *whole = e->train;
-    e->train = NULL;
-    if (ek_dataset_split(whole, strtod(share, NULL), seed ? strtoull(seed, NULL, 10) : 0, &e->train, &e->val))
-        status = cli_fail(self, "%s: its note data.val_split is '%s': %s", e->model, share, ek_error());
-    ek_dataset_free(whole);
+    cli_model_data of = {.net = e->net, .model = e->model, .name = e->data, .images = e->images};
+    int status = cli_model_data_name(self, &of);
+    e->data = of.name;
+    if (status == CLI_GO)
+        status = cli_model_data_both(self, &of, &e->train, &e->val);
+    if (status == CLI_GO)
+        cli_compare_data(self, e->net, e->model, e->train);
     return status;
 }
 
@@ -87,7 +80,9 @@ static int export_int8(const cli_command *self, exporting *e)
         return cli_fail(self, "%s", ek_error());
     ek_quantized_info info;
     ek_quantized_get_info(e->quantized, &info);
-    printf("calibrated on %jd training images\n", (intmax_t)info.samples);
+    printf("calibrated on %jd training images of ", (intmax_t)info.samples);
+    cli_put_text(cli_data_name(e->train, e->data));
+    putchar('\n');
     status = measure(self, e);
     if (status != CLI_GO)
         return status;
@@ -108,19 +103,20 @@ static int export_int8(const cli_command *self, exporting *e)
  * model was trained on where it is found as the model needs it. */
 static int open_tests(const cli_command *self, exporting *e)
 {
-    const char *trained_on = ek_net_note(e->net, "data.name");
-    int status = CLI_GO;
-    if (e->data) {
-        cli_data_like(&e->images, e->net, e->model);
-        e->images.may_lack = true;
-        status = cli_data_open(self, &e->val, e->data, EK_SPLIT_TEST, &e->images);
-        if (status == CLI_GO && !e->val)
-            status = cli_data_open(self, &e->val, e->data, EK_SPLIT_TRAIN, &e->images);
-    } else if (trained_on && *trained_on && !ek_dataset_open(&e->val, trained_on, EK_SPLIT_TEST) &&
-               !cli_export_fits(e->net, e->val)) {
+    cli_model_data of = {.net = e->net, .model = e->model, .images = e->images};
+    of.name = e->data ? e->data : cli_model_data_noted(e->net);
+    if (!of.name)
+        return CLI_GO;
+    of.images.may_lack = true;
+    int status = cli_model_data_open(self, &of, EK_SPLIT_TEST, &e->val);
+    of.images.may_lack = false;
+    if (status == CLI_GO && !e->val && e->data)
+        status = cli_model_data_open(self, &of, EK_SPLIT_TRAIN, &e->val);
+    if (e->val && !e->data && !cli_export_fits(e->net, e->val)) {
         ek_dataset_free(e->val);
         e->val = NULL;
     }
+    e->data = of.name;
     e->o.samples = e->val;
     return status;
 }
@@ -162,8 +158,6 @@ static int check(const cli_command *self, exporting *e)
                          e->o.prefix ? "prefix" : "tests");
     if (!e->int8 && e->samples)
         return cli_usage(self, "--samples are for the calibration of --int8; C in float needs none");
-    if (e->int8 && !e->data)
-        e->data = CLI_DATA_DEFAULT;
     return CLI_GO;
 }
 
@@ -180,7 +174,7 @@ int cli_export_c(const cli_command *self, int argc, char **argv)
         {"--tests", .value = "N", .integer = &e.o.tests, .low = 1, .high = 1000,
          .help = "in float: images of the self-test (2)"},
         {"--data", .value = "NAME|DIR", .text = &e.data,
-         .help = "data set or folder (in float that of the training, for the self-test alone; else fashion-mnist)"},
+         .help = "data set or folder (the model's; in float it is for the self-test alone)"},
         {"--samples", .value = "N", .count = &e.samples, .low = 1, .high = 2147483647,
          .help = "training images to calibrate on, evenly spread (1024)"},
         CLI_DATA_ROWS(e.images),

@@ -29,18 +29,18 @@ static int read_batch(const cli_command *self, onnx *x)
 /* Images that are asked for must be there; those that the model was trained on are taken where they are found. */
 static int open_data(const cli_command *self, onnx *x)
 {
-    const char *trained_on = ek_net_note(x->net, "data.name");
-    x->name = x->data ? x->data : trained_on;
-    if (!x->name || !*x->name)
+    cli_model_data of = {.net = x->net, .model = x->model, .images = x->images};
+    of.name = x->data ? x->data : cli_model_data_noted(x->net);
+    if (!of.name)
         return CLI_GO;
-    cli_data_like(&x->images, x->net, x->model);
-    x->images.may_lack = !x->data;
-    const int status = cli_data_open(self, &x->dataset, x->name,
-                                     strcmp(x->split, "train") ? EK_SPLIT_TEST : EK_SPLIT_TRAIN, &x->images);
+    of.images.may_lack = !x->data;
+    const int status =
+        cli_model_data_open(self, &of, strcmp(x->split, "train") ? EK_SPLIT_TEST : EK_SPLIT_TRAIN, &x->dataset);
     if (x->dataset && !x->data && !cli_export_fits(x->net, x->dataset)) {
         ek_dataset_free(x->dataset);
         x->dataset = NULL;
     }
+    x->name = of.name;
     x->o.samples = x->dataset;
     return status;
 }

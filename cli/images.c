@@ -120,7 +120,7 @@ int cli_data_open(const cli_command *self, ek_dataset **dataset, const char *nam
     if (opened == EK_ERR_NOT_FOUND && options->may_lack)
         return CLI_GO;
     if (opened)
-        return cli_fail(self, "%s", ek_error());
+        return cli_fail(self, opened == EK_ERR_SHAPE ? "%s (--resize N or HxW)" : "%s", ek_error());
     ek_dataset_info info;
     ek_dataset_get_info(*dataset, &info);
     if (info.skipped)

@@ -6,7 +6,7 @@
 #include <string.h>
 
 typedef struct imported {
-    const char *out, *input;
+    const char *out, *input, *labels, *normalize;
     cli_weights weights;
     cli_onnx onnx;
     char *report;          /* of an ONNX file */
@@ -39,16 +39,14 @@ static int check_options(const cli_command *self, const imported *in)
     const cli_weights *w = &in->weights;
     const cli_onnx *o = &in->onnx;
     const bool of_weights = w->net || w->renames.count || w->leave.count || in->shape.classes;
-    const bool of_onnx = o->labels || o->normalize || o->bytes || o->output || o->graph_alone;
+    const bool of_onnx = o->bytes || o->output || o->graph_alone;
     if (is_onnx(w->file))
         return of_weights
                    ? cli_usage(self, "--net, --classes, --rename and --leave are for weights; an ONNX file has "
                                      "its net")
                    : CLI_GO;
     if (of_onnx)
-        return cli_usage(self,
-                         "--labels, --normalize, --bytes, --output and --graph-alone are for ONNX files, whose names "
-                         "end in .onnx");
+        return cli_usage(self, "--bytes, --output and --graph-alone are for ONNX files, whose names end in .onnx");
     return w->net ? CLI_GO
                   : cli_usage(self, "--net is missing: weights belong to a net (an ONNX file's name ends in .onnx)");
 }
@@ -61,9 +59,37 @@ static int load(const cli_command *self, imported *in)
     return in->net ? cli_weights_load(self, in->net, &in->weights) : CLI_FAILED;
 }
 
+/* What a file does not say of the pixels: weights never, a graph unless it normalises them itself. */
+static int normalize(const cli_command *self, imported *in)
+{
+    bool has = false;
+    if (!in->normalize)
+        return CLI_GO;
+    if (!strcmp(in->normalize, "data"))
+        return cli_usage(self, "--normalize: there is no data to measure; give means and deviations as M,M,M/S,S,S");
+    if (ek_net_normalization(in->net, &has, NULL, NULL))
+        return cli_fail(self, "%s", ek_error());
+    if (has && is_onnx(in->weights.file))
+        return cli_fail(self, "--normalize: the graph of %s normalises its input itself", in->weights.file);
+    return cli_normalize(self, in->normalize, NULL, in->net);
+}
+
+/* Nor of the classes. */
+static int set_labels(const cli_command *self, imported *in)
+{
+    char *text = in->labels ? cli_labels_read(self, in->labels, in->net) : NULL;
+    const bool failed = text && ek_net_set_note(in->net, "labels", text);
+    free(text);
+    return failed ? cli_fail(self, "%s", ek_error()) : in->labels && !text ? CLI_FAILED : CLI_GO;
+}
+
 static int import_file(const cli_command *self, imported *in)
 {
-    const int status = load(self, in);
+    int status = load(self, in);
+    if (status == CLI_GO)
+        status = normalize(self, in);
+    if (status == CLI_GO)
+        status = set_labels(self, in);
     if (status != CLI_GO)
         return status;
     if (ek_net_save(in->net, in->out))
@@ -96,6 +122,9 @@ int cli_import(const cli_command *self, int argc, char **argv)
          .help = "for images of this shape (the built-in net's own, the ONNX file's)"},
         {"--classes", .value = "N", .integer = &in.shape.classes, .low = 1, .high = 65536,
          .help = "weights: so many classes (the built-in net's own)"},
+        {"--labels", .value = "FILE", .text = &in.labels, .help = "names of the classes, one a line (none)"},
+        {"--normalize", .value = "M,M,M/S,S,S", .text = &in.normalize,
+         .help = "means and deviations that pixels were normalised with before (none)"},
         CLI_WEIGHTS_ROWS(in.weights),
         CLI_ONNX_ROWS(in.onnx),
         {.name = NULL},

@@ -26,23 +26,20 @@ int cli_weights_load(const cli_command *self, ek_net *net, const cli_weights *we
 
 /* An ONNX file: a net with its weights. */
 typedef struct cli_onnx {
-    const char *labels, *normalize, *output;
+    const char *output;
     bool bytes, graph_alone;
 } cli_onnx;
 
 /* Rows that fill it. */
 /* clang-format off */
 #define CLI_ONNX_ROWS(o)                                                                                             \
-    {"--labels", .value = "FILE", .text = &(o).labels, .help = "ONNX: names of the classes, one a line"},            \
-    {"--normalize", .value = "M,M,M/S,S,S", .text = &(o).normalize,                                                  \
-     .help = "ONNX: means and deviations that pixels were normalised with before the graph (none)"},                 \
     {"--bytes", .flag = &(o).bytes, .help = "ONNX: the graph takes pixels from 0 to 255 (from 0 to 1)"},             \
     {"--output", .value = "NAME", .text = &(o).output, .help = "ONNX: the output to take, where there are several"}, \
     {"--graph-alone", .flag = &(o).graph_alone,                                                                      \
      .help = "ONNX: leave aside what the file says of an Evenkeel net beside its graph"}
 /* clang-format on */
 
-/* Reads the file as a net, sets labels and normalisation: *net, and lines about it for free(). `shape`: the input's
+/* Reads the file as a net: *net, and lines about it for free(). `shape`: the input's
  * where the file leaves it open. CLI_GO, or the exit status after a message. */
 int cli_onnx_load(const cli_command *self, const char *file, const cli_onnx *onnx, const ek_dataset_info *shape,
                   ek_net **net, char **report);

@@ -24,7 +24,6 @@ typedef struct predicting {
     ek_net *net;
     ek_dataset *dataset;
     ek_dataset_info info;
-    char *words;       /* the labels' text, cut into lines */
     uint8_t behind[3]; /* --background */
     cli_answers answers;
 } predicting;
@@ -79,9 +78,9 @@ static int open_both(predicting *p)
     const ek_split split = !strcmp(set->split, "test") ? EK_SPLIT_TEST : EK_SPLIT_TRAIN;
     char size[32];
     int channels = 0, height = 0, width = 0, status = CLI_GO;
-    cli_data_options images = {0};
+    cli_model_data of = {.model = set->model, .name = set->data};
     if (set->data && set->net_name) {
-        status = cli_data_open(p->self, &p->dataset, set->data, split, &images);
+        status = cli_model_data_open(p->self, &of, split, &p->dataset);
         if (status != CLI_GO)
             return status;
         ek_dataset_get_info(p->dataset, &p->info);
@@ -92,66 +91,37 @@ static int open_both(predicting *p)
     (void)ek_net_input(p->net, &channels, &height, &width); /* of a net that is whole */
     snprintf(size, sizeof size, "%dx%d", height, width);
     if (!p->dataset) {
-        cli_data_like(&images, p->net, set->model);
-        images.resize = size;
-        images.colour = channels == 1 ? "grey" : channels == 3 ? "rgb" : NULL;
-        status = cli_data_open(p->self, &p->dataset, set->data, split, &images);
+        of.net = p->net;
+        of.images.resize = size;
+        of.images.colour = channels == 1 ? "grey" : channels == 3 ? "rgb" : NULL;
+        status = cli_model_data_open(p->self, &of, split, &p->dataset);
     }
     if (status != CLI_GO)
         return status;
     ek_dataset_get_info(p->dataset, &p->info);
-    if (p->info.channels != channels || p->info.height != height || p->info.width != width)
-        return cli_fail(p->self, "%s: images are %dx%dx%d, the net's input is %dx%dx%d", set->data, p->info.channels,
-                        p->info.height, p->info.width, channels, height, width);
-    cli_compare_data(p->self, p->net, set->model, &p->info);
-    return CLI_GO;
-}
-
-/* Cuts p->words into lines; a last one without a newline is one, too. */
-static int cut_labels(predicting *p)
-{
-    cli_answers *a = &p->answers;
-    const size_t length = strlen(p->words);
-    size_t lines = length > 0 && p->words[length - 1] != '\n';
-    for (const char *at = p->words; (at = strchr(at, '\n')); at++)
-        lines++;
-    a->label = calloc(lines + 1, sizeof *a->label);
-    if (!a->label)
-        return cli_fail(p->self, "out of memory");
-    for (char *rest = p->words; (size_t)a->labels < lines;)
-        a->label[a->labels++] = strsep(&rest, "\n");
+    cli_compare_data(p->self, p->net, set->model, p->dataset);
     return CLI_GO;
 }
 
 /* --labels' file, the model's note, or the data set's words. */
 static int find_labels(predicting *p)
 {
-    enum { SIZE_MOST = 1 << 22 };
-    const char *note = ek_net_note(p->net, "labels");
+    cli_answers *a = &p->answers;
     if (p->set->labels) {
-        FILE *file = fopen(p->set->labels, "r");
-        p->words = calloc(SIZE_MOST + 1, 1);
-        const size_t length = file && p->words ? fread(p->words, 1, SIZE_MOST + 1, file) : 0;
-        const char *fault = !file || ferror(file)         ? strerror(errno)
-                            : !p->words                   ? "out of memory"
-                            : length > SIZE_MOST          ? "longer than any list of classes (4 MiB)"
-                            : memchr(p->words, 0, length) ? "no list of classes: it has a zero byte"
-                                                          : NULL;
-        if (file)
-            fclose(file);
-        return fault ? cli_fail(p->self, "%s: %s", p->set->labels, fault) : cut_labels(p);
+        char *text = cli_labels_read(p->self, p->set->labels, p->net);
+        if (!text)
+            return CLI_FAILED;
+        return cli_labels_take(&a->labels, text) ? CLI_GO : cli_fail(p->self, "out of memory");
     }
-    if (note) {
-        p->words = strdup(note);
-        return p->words ? cut_labels(p) : cli_fail(p->self, "out of memory");
-    }
-    if (!p->dataset)
-        return CLI_GO;
-    p->answers.label = calloc((size_t)p->info.classes, sizeof *p->answers.label);
-    if (!p->answers.label)
+    if (!cli_labels_of(&a->labels, p->net))
         return cli_fail(p->self, "out of memory");
-    for (; p->answers.labels < p->info.classes; p->answers.labels++)
-        p->answers.label[p->answers.labels] = (char *)ek_dataset_label_text(p->dataset, p->answers.labels);
+    if (a->labels.count || !p->dataset)
+        return CLI_GO;
+    a->labels.label = calloc((size_t)p->info.classes, sizeof *a->labels.label);
+    if (!a->labels.label)
+        return cli_fail(p->self, "out of memory");
+    for (int k = 0; k < p->info.classes; k++)
+        a->labels.label[a->labels.count++] = ek_dataset_label_text(p->dataset, k);
     return CLI_GO;
 }
 
@@ -160,8 +130,6 @@ static int begin(predicting *p)
     const settings *set = p->set;
     cli_answers *a = &p->answers;
     int status = open_both(p);
-    if (status == CLI_GO)
-        status = find_labels(p);
     if (status != CLI_GO)
         return status;
     a->self = p->self;
@@ -176,6 +144,8 @@ static int begin(predicting *p)
     a->data = p->dataset ? cli_data_name(p->dataset, set->data) : NULL;
     a->split = set->split;
     status = cli_answers_begin(a);
+    if (status == CLI_GO)
+        status = find_labels(p);
     if (status == CLI_GO && !set->data && a->channels != 1 && a->channels != 3)
         return cli_fail(p->self, "%s: its input has %d channels, and image files have 1 or 3; --data has others",
                         set->model, a->channels);
@@ -213,12 +183,15 @@ static int refill(predicting *p, lines *l)
     return CLI_GO;
 }
 
-/* A line of `size` bytes and a zero byte behind them; an empty one is left out. */
+/* A line of `size` bytes and a zero byte behind them; an empty one is left out. The carriage return at the end of
+ * another system's lines is no part of a path, unless there is a file of such a name. */
 static int take_line(predicting *p, char *line, size_t size)
 {
     line[size] = 0;
     if (strlen(line) != size)
         return cli_answers_fault(&p->answers, line, "a zero byte is in the path");
+    if (size && line[size - 1] == '\r' && access(line, F_OK) != 0)
+        line[--size] = 0;
     return size ? cli_answers_file(&p->answers, line) : CLI_GO;
 }
 
@@ -323,8 +296,7 @@ int cli_predict(const cli_command *self, int argc, char **argv)
         return status;
     status = predict(&p);
     cli_answers_free(&p.answers);
-    free(p.answers.label);
-    free(p.words);
+    cli_labels_free(&p.answers.labels);
     ek_dataset_free(p.dataset);
     ek_net_free(p.net);
     return cli_finish(self, status);

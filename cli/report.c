@@ -72,7 +72,9 @@ static int make_page(const cli_command *self, settings *s)
     const char *name = s->e.net_name ? s->e.net_name : find_builtin(&s->e);
     const cli_page page = {.net_name = run && *run->net ? run->net : name,
                            .result = &s->e,
-                           .images = !strcmp(s->e.split, "test") ? "test images" : "training images",
+                           .images = s->e.share                    ? "validation images"
+                                     : !strcmp(s->e.split, "test") ? "test images"
+                                                                   : "training images",
                            .run = run};
     status = cli_page_write(self, &page, s->out);
     if (status != CLI_GO)

@@ -8,11 +8,12 @@
 ek_status ek_image_check(int64_t height, int64_t width, const char *name)
 {
     if (height < 1 || width < 1)
-        return ek_fail(EK_ERR_FORMAT, "%s: an image of %lld x %lld pixels", name, (long long)height,
-                       (long long)width);
+        return ek_fail(EK_ERR_FORMAT, "%s: an image %lld pixels wide and %lld high", name, (long long)width,
+                       (long long)height);
     if (height > EK_IMAGE_EXTENT || width > EK_IMAGE_EXTENT || height * width > EK_IMAGE_PIXELS)
-        return ek_fail(EK_ERR_UNSUPPORTED, "%s: %lld x %lld pixels; up to %d on a side and %d in all are decoded",
-                       name, (long long)height, (long long)width, EK_IMAGE_EXTENT, EK_IMAGE_PIXELS);
+        return ek_fail(EK_ERR_UNSUPPORTED,
+                       "%s: %lld pixels wide and %lld high; up to %d on a side and %d in all are decoded", name,
+                       (long long)width, (long long)height, EK_IMAGE_EXTENT, EK_IMAGE_PIXELS);
     return EK_OK;
 }
 

@@ -12,7 +12,7 @@ static ek_status check(const char *call, const void *source, const void *pixels,
         return ek_fail(EK_ERR_ARGUMENT, "%s: %d channels; image files become ones of 1 (grey) or 3 (RGB)", call,
                        channels);
     if (height < 1 || height > EK_IMAGE_EXTENT || width < 1 || width > EK_IMAGE_EXTENT)
-        return ek_fail(EK_ERR_ARGUMENT, "%s: %d x %d pixels; both extents are 1 to %d", call, height, width,
+        return ek_fail(EK_ERR_ARGUMENT, "%s: height %d, width %d; both are 1 to %d", call, height, width,
                        EK_IMAGE_EXTENT);
     return EK_OK;
 }

@@ -214,7 +214,7 @@ static ek_status change_colour(request *r)
     if (channels == images->channels)
         return EK_OK;
     if (images->channels != 1 && images->channels != 3)
-        return ek_fail(EK_ERR_SHAPE,
+        return ek_fail(EK_ERR_UNSUPPORTED,
                        "%s: images of %d channels are neither grey nor RGB; take the colours as they are", r->folder,
                        images->channels);
     const size_t plane = (size_t)images->height * (size_t)images->width;

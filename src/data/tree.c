@@ -260,9 +260,11 @@ static ek_status probe(reading *r, bool size_matters)
             r->shape_of = f->name;
         }
         if (image.height != r->height || image.width != r->width)
-            return ek_fail(EK_ERR_SHAPE,
-                           "%s/%s: %d x %d pixels, where %s has %d x %d; say to which size images are resized",
-                           r->root, f->name, image.height, image.width, r->shape_of, r->height, r->width);
+            return ek_fail(
+                EK_ERR_SHAPE,
+                "%s/%s: %d pixels wide and %d high, where %s is %d wide and %d high; say to which size images are "
+                "resized",
+                r->root, f->name, image.width, image.height, r->shape_of, r->width, r->height);
     }
     return EK_OK;
 }

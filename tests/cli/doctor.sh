@@ -72,6 +72,9 @@ printf 'input 1 28 28\nconv2d 3 kernel=5 stride=3\nrelu\nflatten\nlinear 10\n' >
 "$EVENKEEL" train --data tiny --net plain.net --epochs 1 --batch-size 32 --quiet --out plain.safetensors
 passes "a net without batch norms" "^accuracy on 100 test images" $doctor plain.safetensors
 
+python3 "$here/make_idx.py" few --train 320 --test 1
+passes "one image" "standard error 0\.[1-9]" "$EVENKEEL" doctor --data few apart
+report "leave no infinite number" "$(grep -i 'inf\|nan' out)"
 python3 "$here/make_idx.py" other --train 40
 if "$EVENKEEL" inspect well.safetensors | grep -q '^data.digest '; then
     run "$EVENKEEL" doctor --data other well.safetensors

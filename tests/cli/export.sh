@@ -39,7 +39,7 @@ fails "a file that cannot be written" 1 "none/m.py: cannot be written" "$EVENKEE
 # ---- C
 
 passes "in integers" "^saved int8.c and int8.h$" "$EVENKEEL" export m.safetensors --to c --int8 --data tiny --samples 30 -o int8
-same "calibrated on what was asked for" "calibrated on 30 training images" "$(head -n 1 out)"
+same "calibrated on what was asked for" "calibrated on 30 training images of tiny" "$(head -n 1 out)"
 same "accuracy before and after" 2 "$(grep -Ec '^in (float|8-bit integers): loss [0-9.]+, accuracy [0-9.]+ \([0-9]+ of 20 images\)$' out)"
 printf '#include "int8.h"\nint main(void) { return int8_self_test(); }\n' >use.c
 passes "which compiles and passes its self-test" "" \

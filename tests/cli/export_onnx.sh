@@ -39,7 +39,7 @@ fails "a split of another name" 2 "--split: 'val' is neither" "$EVENKEEL" export
 fails "a net without weights" 1 "lenet: a net without weights" "$EVENKEEL" export lenet --to onnx -o n.onnx
 fails "data that are not there" 1 "nothing" "$EVENKEEL" export m.safetensors --to onnx -o n.onnx --data nothing
 python3 "$here/make_idx.py" other --train 4 --test 4 --side 9
-fails "images of another size" 1 "^evenkeel export --to onnx: n.onnx: the samples are images of 1x9x9, and the net takes 1x28x28" \
+fails "images of another size" 1 "^evenkeel export --to onnx: other: images are 1x9x9, the net's input is 1x28x28" \
     "$EVENKEEL" export m.safetensors --to onnx -o n.onnx --data other
 fails "a folder that is not there" 1 "none/n.onnx" "$EVENKEEL" export m.safetensors --to onnx -o none/n.onnx
 same "nothing is left behind" "" "$(ls | grep -e '^n\.' -e tmp)"

@@ -53,16 +53,7 @@ passes "a net for small images" "^saved" "$EVENKEEL" train --data tiny --net sma
 passes "notes them" "^data.resize +14$" notes small
 passes "evaluated at the size it was trained at" "accuracy" "$EVENKEEL" eval small --data tiny
 for note in data.resize:1x data.colour:x; do
-    python3 - ${note%:*} ${note#*:} <<'END'
-import json, sys
-data = open("small", "rb").read()
-end = 8 + int.from_bytes(data[:8], "little")
-header = json.loads(data[8:end])
-header["__metadata__"]["evenkeel.note." + sys.argv[1]] = sys.argv[2]
-header = json.dumps(header).encode()
-header += b" " * (-len(header) % 64)
-open("wrong", "wb").write(len(header).to_bytes(8, "little") + header + data[end:])
-END
+    python3 "$here/edit_model.py" small wrong "note:${note%:*}=${note#*:}"
     fails "not by a note that is wrong, $note" 1 "^evenkeel eval: wrong: its note ${note%:*} is '${note#*:}', neither" \
         "$EVENKEEL" eval wrong --data tiny
 done
@@ -86,7 +77,9 @@ else
     passes "a folder of images" "^train +6 images 3x12x12, 2 classes, sha256:" "$EVENKEEL" data info photos --resize 12
     same "its classes" "two 3 1" "$(awk '$1 == "two" {print $1, $2, $3}' out)"
     passes "shown" "" "$EVENKEEL" data show photos --resize 12 --count 6 -o sheet.png
-    fails "images of several sizes" 1 "one/one.png: 1 x 1 pixels, where one/grey.jpg has 11 x 13" "$EVENKEEL" data info photos
+    fails "images of several sizes" 1 \
+        "one/one.png: 1 pixels wide and 1 high, where one/grey.jpg is 13 wide and 11 high; say .*resized \(--resize N or HxW\)$" \
+        "$EVENKEEL" data info photos
     printf 'input 3 12 12\nconv2d 3 kernel=5\nbatchnorm\nsigmoid\nflatten\nlinear 2\n' >photos.net
     passes "trained on" "^saved" "$EVENKEEL" train --data photos --net photos.net --epochs 2 --resize 12 \
         --normalize data --augment crop=1,flip -o photos.model
@@ -128,6 +121,62 @@ rm tiny/t10k*
 passes "no test set" "^test +none$" "$EVENKEEL" data info tiny
 passes "no test images are needed then" "150 images, 50 for validation" train --val-split 0.25
 fails "but without" 1 "t10k.*; or add --val-split 0.1" train
+
+# ---- The share that was set aside, in the commands that take the model
+
+bn() { "$EVENKEEL" train --data tiny --net bn-lenet --epochs 2 --batch-size 25 --val-split 0.25 --seed 3 "$@"; }
+told=$(bn -o share | awk '$1 == 2 {print $4, $5}')
+passes "eval takes the share for test images" \
+    "^share on tiny, test \(the share 0.25 of the training images that was set aside\): 50 images$" "$EVENKEEL" eval share --data tiny
+same "and measures what training did" "$told" "$(sed -n 's/^loss \([0-9.]*\), accuracy \([0-9.]*\) .*/\1 \2/p' out)"
+passes "the others were trained on" "^share on tiny, train: 150 images$" "$EVENKEEL" eval share --data tiny --split train
+same "as JSON" "test 0.25 50" "$("$EVENKEEL" eval share --data tiny --json | python3 -c 'import json, sys
+answer = json.load(sys.stdin)
+print(answer["split"], answer["val_split"], answer["count"])')"
+passes "doctor measures on the share" "^accuracy on 50 validation images" "$EVENKEEL" doctor share --data tiny
+passes "calibrate does" "^with exact ones of 150 training images: .* of 50 images" "$EVENKEEL" calibrate share --data tiny -o exact
+passes "fold does" "^on 50 " "$EVENKEEL" fold share --data tiny -o folded
+passes "predict does" "^test 49" "$EVENKEEL" predict share --data tiny
+passes "export --int8 does" "^in float: .* of 50 images" "$EVENKEEL" export share --data tiny --to c --int8 -o int8
+same "calibrated on the others" 1 "$(grep -c '^calibrated on 150 training images of tiny$' out)"
+passes "report does" "" "$EVENKEEL" report share --data tiny -o share.html
+same "and says so" 1 "$(grep -c '50 validation images' share.html)"
+for command in eval doctor "report -o never" "calibrate -o never" "fold -o never" "export --to c --int8 -o never"; do
+    fails "$command without --data" 1 ": share: was trained on images of its own; name them with --data$" "$EVENKEEL" $command share
+done
+absent "nothing is written" "never*"
+train -o whole --val-split 0.25 >/dev/null
+"$EVENKEEL" import share --net bn-lenet -o alone >/dev/null
+fails "without a share there is none" 1 "tiny: .*; --split train takes its training images$" "$EVENKEEL" eval alone --data tiny
+passes "but training images" "200 images" "$EVENKEEL" eval alone --data tiny --split train
+if "$EVENKEEL" inspect share | grep -q '^data.digest '; then
+    python3 "$here/make_idx.py" others --train 180
+    rm others/t10k*
+    fails "of other images neither" 1 "share was validated on a share of its training images, which are others than these" \
+        "$EVENKEEL" eval share --data others
+    passes "which are all training images" "^share on others, train: 180 images$" "$EVENKEEL" eval share --data others --split train
+    python3 "$here/edit_model.py" share there note:data.name=mnist
+    fails "a set that is not here" 1 "mnist: not found in" "$EVENKEEL" eval there
+    python3 "$here/edit_model.py" share there note:data.name=tiny
+    fails "a name that is a folder's" 1 "there: was trained on tiny; name the folder that it is in with --data" "$EVENKEEL" eval there
+fi
+python3 "$here/edit_model.py" share named "note:labels=ant
+bee
+cow"
+mkdir -p beasts/train/cat beasts/train/dog
+for class in cat dog; do { echo 'P5 28 28 255' && head -c 784 /dev/zero; } >beasts/train/$class/0.pgm; done
+run "$EVENKEEL" eval named --data beasts --split train
+same "other classes are warned of" "0 1 1" "$status $(wc -l <err) \
+$(grep -c "named was trained on other classes: class 0 is 'ant' in it, and 'cat' in beasts$" err)"
+same "those of the model alone have its names" "cat dog cow 3" \
+    "$(sed -n 's/^\([a-z0-9]*\)  *[0-9]  *[0-9] .*/\1/p' out | head -n 4 | paste -sd ' ')"
+passes "numbers are no other names" "^cow  " "$EVENKEEL" eval named --data tiny
+python3 "$here/make_idx.py" wide --side 30
+fails "images of another size" 1 "wide: images are 1x30x30, the net's input is 1x28x28; they become that by --resize 28$" \
+    "$EVENKEEL" eval share --data wide
+passes "can become that" "accuracy" "$EVENKEEL" eval share --data wide --resize 28
+fails "of other colours" 1 "images are 3x28x28, .* by --colour grey$" "$EVENKEEL" eval share --data wide --resize 28 --colour rgb
+
 for wrong in 0 1 -1 x; do
     fails "--val-split $wrong" 2 "^evenkeel train: --val-split" train --val-split "$wrong"
 done

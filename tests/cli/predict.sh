@@ -95,7 +95,7 @@ same "on five threads the same lines" "603 $(sha256sum <one)" "$(wc -l <five) $(
 printf 'P2 3 2 9\n0 1 2\n7 8 9\n' >small.pgm
 run predict model small.pgm 0.pgm small.pgm
 same "images of another size are told, the others counted" "0 2 1 1" "$status $(wc -l <err) \
-$(grep -c 'warning: small.pgm: 2 x 3 pixels become 28 x 28' err) $(grep -c 'warning: 2 images in all' err)"
+$(grep -c 'warning: small.pgm: 3 pixels wide and 2 high becomes 28 wide and 28 high' err) $(grep -c 'warning: 2 images in all' err)"
 printf 'input 3 14 14\nconv2d 3 kernel=5\nbatchnorm\nsigmoid\nflatten\nlinear 10\n' >colours.net
 "$EVENKEEL" train --data tiny --net colours.net --epochs 1 --resize 14 --colour rgb -o colours >/dev/null
 passes "of a net that was trained on resized ones they are not" "" predict colours small.pgm 0.pgm
@@ -106,8 +106,16 @@ same "and are taken for the same" "$(sed -n 2p files | cut -f 2,3)" "$(cut -f 2,
 # ---- Labels
 seq 10 | sed 's/^/class no. /' >names
 passes "classes of other names" "^0.pgm${tab}class no. [0-9]+$tab" predict model 0.pgm --labels names
-head -n 1 names >one
-passes "classes beyond the names have numbers" "^test 1$tab[1-9]$tab" predict model --data tiny --labels one --items 1
+sed 's/$/\r/' names >returns
+passes "with carriage returns" "^0.pgm${tab}class no. [0-9]+$tab" predict model 0.pgm --labels returns
+for count in 2 20; do
+    seq $count >wrong
+    fails "$count names for ten classes" 1 "wrong: it names $count classes, a line each, and the net has 10 outputs$" \
+        predict model 0.pgm --labels wrong
+done
+python3 "$here/edit_model.py" model two "note:labels=ant
+bee"
+passes "classes beyond those of a note have numbers" "${tab}[2-9]$tab" predict two --data tiny --top 10 --items 0
 fails "no such names" 1 "none: No such file" predict model 0.pgm --labels none
 printf 'a\0b\n' >zero
 fails "names with a zero byte" 1 "zero byte" predict model 0.pgm --labels zero
@@ -121,6 +129,14 @@ same "a list, then a file" "1 3.pgm cut.pgm 0.pgm 7.pgm" "$? $(cut -f 1 out | pa
     predict model - >out 2>err
 same "lines that are no paths" "3.pgm 7.pgm" "$(grep -v error: out | cut -f 1 | paste -sd ' ')"
 same "have a line too" "2 1 5" "$(grep -c 'no path is that long' out) $(grep -c '^0.pgm.error: a zero byte' out) $(wc -l <out)"
+printf 'gone.pgm\r\n3.pgm\r\n\r\n0.pgm\r' | predict model - >out 2>err
+same "a list with carriage returns" "gone.pgm 3.pgm 0.pgm" "$(cut -f 1 out | paste -sd ' ')"
+same "of which two are there" "1 2" "$(grep -c 'error: cannot be opened: No such' out) $(grep -vc error: out)"
+mkdir folder
+cp 3.pgm "$(printf 'r.pgm\r')"
+printf 'folder\nr.pgm\r\n' | predict model - >out 2>err
+same "a folder is no image" "folder${tab}error: a folder, not a file" "$(head -n 1 out)"
+same "and a name may end in a carriage return" "r.pgm?$tab" "$(sed -n '2s/[0-9].*//p' out)"
 predict model - </dev/null >out 2>err
 same "an empty list" "0 0 0" "$? $(wc -c <out) $(wc -c <err)"
 report "an answer comes before the next question" "$(python3 - "$EVENKEEL" 2>&1 <<'END'
@@ -144,6 +160,18 @@ same "a full disk is told" "1 1" "$status $(grep -c 'standard output: ' err)"
 # ---- JSON
 predict model --json --top 2 0.pgm cut.pgm >lines 2>err
 predict model --json --data tiny --items 0,1 >>lines
+bad=$(printf 'b\377\001d\t.pgm')
+cp 0.pgm "$odd" && cp 0.pgm "$bad"
+predict model --json "$odd" "$bad" "$(printf 'miss"\n\302\205\377\\')" >odd-lines 2>err
+report "JSON of odd names" "$(python3 - 2>&1 <<'END'
+import json
+odd, bad, gone = [json.loads(line) for line in open("odd-lines", encoding="utf-8")]
+assert odd["image"] == "it's a\nnew\tline.pgm" and odd["top"], odd
+assert bad["image"] == "b\ufffd\x01d\t.pgm" and bad["top"], bad
+assert gone["image"] == "miss\"\n\x85\ufffd\\", gone
+assert gone["error"] == "cannot be opened: No such file or directory", gone
+END
+)"
 mkdir -p photos/train/a photos/val/a && cp 0.pgm photos/train/a/0.pgm && cp 1.pgm photos/val/a/0.pgm
 report "JSON that can be read" "$(python3 - 2>&1 <<'END'
 import json

@@ -24,6 +24,16 @@ END
 
 passes "weights alone" "^saved plain.model$" "$EVENKEEL" import plain.safetensors --net small.net -o plain.model
 report "are the same model" "$(cmp plain.model m.safetensors 2>&1)"
+printf 'ant\r\nbee\r\ncat\r\n' >names
+passes "with what they do not tell" "^saved" "$EVENKEEL" import plain.safetensors --net small.net -o told --labels names \
+    --normalize 0.25/0.5
+passes "which the model does" "^input.mean +0.25$" "$EVENKEEL" inspect told
+same "without their carriage returns" "ant" "$(sed -n 's/^labels  *\([a-z]*\).*/\1/p' out)"
+printf 'ant\nbee\n' >few
+fails "names of other classes" 1 "few: it names 2 classes, a line each, and the net has 3 outputs$" \
+    "$EVENKEEL" import plain.safetensors --net small.net -o never --labels few
+fails "a normalisation of other channels" 2 "the net's input has 1" \
+    "$EVENKEEL" import plain.safetensors --net small.net -o never --normalize 0,0/1,1
 passes "behind a prefix" "^saved" "$EVENKEEL" import module.safetensors --net small.net --rename module.= -o model
 report "are the same model, too" "$(cmp model m.safetensors 2>&1)"
 passes "under other names" "^saved" "$EVENKEEL" import named.safetensors --net small.net -o model --rename conv=0 --rename bn=1 \
