@@ -963,7 +963,7 @@ typedef struct ek_export_c_report {
 } ek_export_c_report;
 
 typedef struct ek_export_c_options {
-    const char *prefix;         /* of every name in the text; default the path's last part */
+    const char *prefix;         /* of every name in the text; default made from the path's last part */
     const ek_dataset *samples;  /* whose images the self-test has, evenly spread; default random ones */
     int tests;                  /* so many of them; default 2, at most 1000 */
     ek_export_c_report *report; /* the caller's, filled in on success; default NULL */
@@ -973,9 +973,15 @@ typedef struct ek_export_c_options {
  * math, without allocation. Batch norms are folded (ek_net_fold; one that cannot be is a scale and a shift), weights
  * are constants, values between layers share one static array, whose size the header tells. PREFIX_predict takes an
  * image as floats from 0 to 1, PREFIX_predict_bytes as bytes; the net's normalisation is applied. PREFIX_self_test
- * compares recorded images' outputs with ek_predict's. Both files are written as a model file is.
- * EK_ERR_UNSUPPORTED names a batch norm without moving statistics; EK_ERR_ARGUMENT for a prefix that is none of C's;
- * EK_ERR_SHAPE for samples of another shape; EK_ERR_NUMERIC for outputs that are not finite. */
+ * compares recorded images' outputs with ek_predict's; before there is a file, the text's arithmetic is done here.
+ * A path that ends in ".c" is taken without it. Names in the text begin with its last part, in which what is no letter,
+ * digit or underscore becomes an underscore, and before which an 'n' goes where it begins with a digit: "out/3net-b.c"
+ * gives "n3net_b_predict", and macros in capitals. Both files are written as a model file is, both or none, and do not
+ * compile together with those of another export.
+ * EK_ERR_UNSUPPORTED names a batch norm without moving statistics, or sizes beyond an int; EK_ERR_ARGUMENT for a path
+ * without a last part of 1 to 63 bytes, a prefix that is none of C's; EK_ERR_SHAPE for samples of another shape;
+ * EK_ERR_NUMERIC names a tensor, or a channel of a batch norm that stays, with a number that is not finite; it is also
+ * for outputs that are not, and those that rounding makes others. */
 EK_API ek_status ek_export_c(ek_net *net, const char *path, const ek_export_c_options *options);
 
 /* What ek_calibrate did. */
@@ -1159,9 +1165,9 @@ typedef struct ek_quantized_size {
 } ek_quantized_size;
 
 /* Writes PATH.c and PATH.h: C99 and C++ without any library, nothing allocated, whose outputs are
- * ek_quantized_predict's to the last bit. Names begin with the last part of path, which is of letters, digits and
- * underscores (a hyphen or point becomes an underscore). The first two images of `samples` become its self-test; NULL:
- * it has none. size: filled in on success; may be NULL. Files are written like a model file. */
+ * ek_quantized_predict's to the last bit. The path, the names in the text and the pair of files are as ek_export_c's.
+ * The first two images of `samples` become its self-test; NULL: it has none. size: filled in on success; may be
+ * NULL. */
 EK_API ek_status ek_quantized_export_c(const ek_quantized *quantized, const char *path, const ek_dataset *samples,
                                        ek_quantized_size *size);
 

@@ -21,7 +21,8 @@ enum { RANDOM_NET_CLASSES = 5 };
 
 /* What is asked of a net. */
 enum {
-    RANDOM_NET_TRACKED = 1 /* no batch norm without moving statistics: a sample's outputs are its own */
+    RANDOM_NET_TRACKED = 1, /* no batch norm without moving statistics: a sample's outputs are its own */
+    RANDOM_NET_DOUBLES = 2  /* a residual's body may be nothing in prediction: what it reads is added to itself */
 };
 
 /* A net that is being written, the shape that the next layer reads, and where its random choices come from. */
@@ -210,6 +211,10 @@ static inline void random_residual(random_writer *w, int keep, int depth)
         random_put(w, "residual shortcut=pad stride=%d {\n", stride);
     else
         random_put(w, "residual {\n");
+    if (w->asked & RANDOM_NET_DOUBLES && shortcut != 1 && channels == w->c && stride == 1 && random_draw(w, 2)) {
+        random_put(w, "dropout\n}\n");
+        return;
+    }
     random_layers(w, random_draw(w, 3), 1, depth + 1);
     random_map(w, channels, stride);
     if (random_draw(w, 2))

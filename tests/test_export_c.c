@@ -3,19 +3,24 @@
  * ek_predict; a self-test that a changed weight makes fail; places that no two living values share; failures. */
 #define _GNU_SOURCE
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <math.h>
 
 #include <cmocka.h>
 
 #include "base/memory.h"
 #include "io/c_source.h"
+#include "net/number.h"
 #include "random_net.h"
 #include "scratch.h"
 
@@ -66,7 +71,7 @@ static ek_net *make_net(int i)
     } builtins[] = {{"lenet", 1, 28}, {"bn-lenet", 1, 28}, {"mlp", 1, 6}, {"resnet-20", 3, 4}};
     const int count = sizeof builtins / sizeof *builtins;
     if (i >= count)
-        return random_net((uint64_t)i, RANDOM_NET_TRACKED);
+        return random_net((uint64_t)i, RANDOM_NET_TRACKED | RANDOM_NET_DOUBLES);
     ek_net *net = ek_net_builtin_for(builtins[i].name, builtins[i].channels, builtins[i].size, builtins[i].size, 10);
     assert_non_null(net);
     random_net_values(net, (uint64_t)i);
@@ -218,6 +223,179 @@ static void test_places(void **state)
     }
 }
 
+static ek_net *parsed(const char *text)
+{
+    ek_net *net = ek_net_parse(text, "text");
+    if (!net || ek_net_init(net, EK_INIT_XAVIER, 3))
+        fail_msg("%s", ek_error());
+    return net;
+}
+
+/* Compiles NAME.c with a main that returns the self-test's result. */
+static int self_test(const char *name, const char *compile)
+{
+    char text[300], command[400];
+    snprintf(text, sizeof text, "#include \"%s.c\"\nint main(void)\n{\n    return %s_self_test();\n}\n", name, name);
+    put_file("main.c", text);
+    snprintf(command, sizeof command, "%s main.c -o main -lm && ./main", compile);
+    return run(command);
+}
+
+/* Outputs near zero, of a head with one output; outputs that are all zero. */
+static void test_small_outputs(void **state)
+{
+    (void)state;
+    const int tests = getenv("EVENKEEL_TEST_QUICK") ? 300 : 1000;
+    char path[SCRATCH_SIZE + 64];
+    ek_net *net = parsed("input 1 6 6\nconv2d 16 kernel=3\nrelu\nflatten\nlinear 1\n");
+    const ek_tensor *bias = ek_net_tensor_by_name(net, "3.bias");
+    float x[64 * 36], y[64], mean = 0;
+    for (int i = 0; i < 64 * 36; i++)
+        x[i] = (float)((uint32_t)i * 2654435761u >> 24) / 255;
+    assert_int_equal(ek_predict(net, 64, x, 1, y), EK_OK);
+    for (int i = 0; i < 64; i++)
+        mean += y[i] / 64;
+    bias->data[0] -= mean;
+    snprintf(path, sizeof path, "%s/one", folder);
+    assert_int_equal(ek_export_c(net, path, &(ek_export_c_options){.tests = tests}), EK_OK);
+    assert_int_equal(self_test("one", "cc -std=c99 -O1 " WARNINGS), 0);
+    ek_net_free(net);
+    net = parsed("input 1 6 6\nflatten\nlinear 3\nrelu\n");
+    for (int i = 0; i < 3; i++)
+        ek_net_tensor_by_name(net, "1.bias")->data[i] = -100;
+    export(net, "none", NULL);
+    assert_int_equal(self_test("none", "cc -std=c99 -O0 " WARNINGS), 0);
+    ek_net_free(net);
+}
+
+/* Numbers that C has no text for: an infinite weight, an infinite scale, which a relu hides from the outputs. */
+static void test_numbers(void **state)
+{
+    (void)state;
+    char path[SCRATCH_SIZE + 64], text[EK_FLOAT_TEXT];
+    snprintf(path, sizeof path, "%s/numbers", folder);
+    ek_net *net = parsed("input 1 2 2\nbatchnorm eps=0\nrelu\nflatten\nlinear 2\n");
+    const ek_tensor *weight = ek_net_tensor_by_name(net, "3.weight");
+    const float was = weight->data[1];
+    weight->data[1] = -INFINITY;
+    assert_int_equal(ek_export_c(net, path, NULL), EK_ERR_NUMERIC);
+    assert_non_null(strstr(ek_error(), "element 1 of 3.weight is not finite"));
+    weight->data[1] = was;
+    ek_net_tensor_by_name(net, "0.weight")->data[0] = -1e30f;
+    ek_net_tensor_by_name(net, "0.running_var")->data[0] = 1e-30f;
+    assert_int_equal(ek_export_c(net, path, NULL), EK_ERR_NUMERIC);
+    if (!strstr(ek_error(), "layer 0 (batchnorm): channel 0 is multiplied by -1e+45"))
+        fail_msg("%s", ek_error());
+    assert_int_equal(run("ls numbers* 2>/dev/null"), 2);
+    ek_net_free(net);
+    assert_string_equal(ek_float_text(INFINITY, text), "inf");
+    assert_string_equal(ek_float_text(-INFINITY, text), "-inf");
+    assert_string_equal(ek_float_text(-NAN, text), "nan");
+}
+
+/* A residual whose body is nothing in prediction: no function reads and writes one place by two names. */
+static void test_doubles(void **state)
+{
+    (void)state;
+    ek_net *net = parsed("input 2 4 4\nresidual {\ndropout\n}\nresidual shortcut=pad {\ndropout\n}\n"
+                         "flatten\nlinear 3\nresidual {\ndropout\n}\n");
+    export(net, "twice", NULL);
+    assert_int_equal(self_test("twice", "cc -std=c99 -O2 " WARNINGS), 0);
+    assert_int_equal(run("grep -E '^    twice_(add|add_pad|copy)\\((twice_memory \\+ [0-9]+), \\2' twice.c"), 1);
+    ek_net_free(net);
+}
+
+/* Sizes whose products an int does not hold. */
+static void test_extremes(void **state)
+{
+    (void)state;
+    ek_c_plan plan;
+    /* 699*63435*53*53 is 1 modulo 2^32: no linear layer */
+    ek_net *net = ek_net_parse("input 1 699 63435\nconv2d 1 kernel=53 stride=53\n", "text");
+    assert_int_equal(ek_net_finish(net), EK_OK);
+    assert_int_equal(ek_c_plan_new(&plan, net), EK_OK);
+    assert_int_equal(plan.ops[0].kind, EK_C_CONV);
+    ek_c_plan_free(&plan);
+    ek_net_free(net);
+    net = ek_net_parse("input 1 1 1\nconv2d 1 kernel=3 padding=32768 stride=32768\n", "text");
+    assert_int_equal(ek_net_finish(net), EK_OK);
+    assert_int_equal(ek_c_plan_new(&plan, net), EK_ERR_UNSUPPORTED);
+    assert_non_null(strstr(ek_error(), "layer 0 (conv2d)"));
+    ek_net_free(net);
+    net = parsed("input 1 1 1\navgpool 65536 padding=32768\n");
+    export(net, "wide", NULL);
+    assert_int_equal(self_test("wide", "cc -std=c99 -O1 " WARNINGS), 0);
+    ek_net_free(net);
+}
+
+/* Both files or none, and never one of each of two exports. */
+static void test_pair(void **state)
+{
+    (void)state;
+    char path[SCRATCH_SIZE + 64];
+    ek_net *net = parsed("input 1 2 2\nflatten\nlinear 2\n"), *other = parsed("input 1 3 3\nflatten\nlinear 2\n");
+    export(net, "pair", NULL);
+    assert_int_equal(run("cc -c pair.c && cp pair.h old.h"), 0);
+    export(other, "pair", NULL);
+    assert_int_equal(run("cc -c pair.c"), 0);
+    assert_int_equal(run("mv old.h pair.h && ! cc -c pair.c 2>wrong && grep -q 'of different exports' wrong"), 0);
+    snprintf(path, sizeof path, "%s/blocked", folder);
+    for (int i = 0; i < 2; i++) { /* the one or the other is a folder: neither is written */
+        assert_int_equal(run(i ? "rmdir blocked.c && mkdir blocked.h" : "mkdir blocked.c"), 0);
+        assert_int_equal(ek_export_c(net, path, NULL), EK_ERR_IO);
+        assert_int_equal(run("[ \"$(ls -d blocked*)\" = blocked.[ch] ]"), 0);
+    }
+    /* A disk that is full after the header: the old pair stays. */
+    export(net, "full", NULL);
+    assert_int_equal(run("cat full.c full.h >before"), 0);
+    fflush(stdout);
+    const pid_t child = fork();
+    if (child == 0) {
+        const struct rlimit limit = {2000, 2000};
+        signal(SIGXFSZ, SIG_IGN);
+        setrlimit(RLIMIT_FSIZE, &limit);
+        snprintf(path, sizeof path, "%s/full", folder);
+        _exit(ek_export_c(other, path, NULL) == EK_ERR_IO ? 0 : 1);
+    }
+    int status = -1;
+    assert_true(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+    assert_int_equal(run("cat full.c full.h | cmp - before && [ \"$(ls full*)\" = \"$(printf 'full.c\nfull.h')\" ]"),
+                     0);
+    ek_net_free(net);
+    ek_net_free(other);
+}
+
+/* The path's last part as the beginning of C's names. */
+static void test_names(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path, *prefix, *names, *upper;
+    } cases[] = {{"MyNet", NULL, "MyNet", "MYNET"},
+                 {"a/q.c", NULL, "q", "Q"},
+                 {"3net", NULL, "n3net", "N3NET"},
+                 {"a b-c.v2", NULL, "a_b_c_v2", "A_B_C_V2"},
+                 {"x", "Good_1", "Good_1", "GOOD_1"}};
+    static const char *const wrong[] = {"", "a/", "a\"b", "a\nb", "a*b", "a>b"};
+    char longer[200] = "";
+    ek_c_names n;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(ek_c_set_names(&n, cases[i].path, cases[i].prefix), EK_OK);
+        assert_string_equal(n.prefix, cases[i].names);
+        assert_string_equal(n.upper, cases[i].upper);
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_int_equal(ek_c_set_names(&n, wrong[i], NULL), EK_ERR_ARGUMENT);
+    memset(longer, '7', 63);
+    assert_int_equal(ek_c_set_names(&n, longer, NULL), EK_OK);
+    assert_true(strlen(n.prefix) == 63 && strlen(n.file) == 63);
+    assert_int_equal(ek_c_set_names(&n, longer, longer), EK_ERR_ARGUMENT);
+    longer[63] = 'x';
+    assert_int_equal(ek_c_set_names(&n, longer, NULL), EK_ERR_ARGUMENT);
+    assert_int_equal(ek_c_set_names(&n, "x", longer + 63), EK_OK);
+    assert_int_equal(ek_c_set_names(&n, "x", ""), EK_ERR_ARGUMENT);
+}
+
 static void test_failures(void **state)
 {
     (void)state;
@@ -270,7 +448,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nets),        cmocka_unit_test(test_compilers),
         cmocka_unit_test(test_exponential), cmocka_unit_test(test_microcontroller),
-        cmocka_unit_test(test_places),      cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_places),      cmocka_unit_test(test_small_outputs),
+        cmocka_unit_test(test_numbers),     cmocka_unit_test(test_doubles),
+        cmocka_unit_test(test_extremes),    cmocka_unit_test(test_pair),
+        cmocka_unit_test(test_names),       cmocka_unit_test(test_failures),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

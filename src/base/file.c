@@ -215,17 +215,23 @@ static void sync_folder(char *target)
     close(fd);
 }
 
-/* Everything that can fail before the file has its name. */
-static void finish_temporary(ek_file_writer *writer)
+static void sync_temporary(ek_file_writer *writer)
 {
     int synced;
     do
         synced = fsync(writer->fd);
     while (synced && errno == EINTR);
-    if (synced || rename(writer->temporary, writer->target)) {
+    writer->error = synced ? errno : 0;
+}
+
+/* Everything that can fail before the file has its name. */
+static void finish_temporary(ek_file_writer *writer)
+{
+    sync_temporary(writer);
+    if (!writer->error && rename(writer->temporary, writer->target))
         writer->error = errno;
+    if (writer->error)
         return;
-    }
     ek_free(writer->temporary);
     writer->temporary = NULL;
     sync_folder(writer->target);
@@ -253,4 +259,28 @@ void ek_file_abandon(ek_file_writer *writer)
     ek_free(writer->target);
     ek_free(writer->path);
     ek_free(writer);
+}
+
+static ek_status write_whole(ek_file_writer **writer, const ek_file_content *file)
+{
+    EK_TRY(ek_file_create(writer, file->path));
+    EK_TRY(ek_file_write(*writer, file->data, file->size));
+    if ((*writer)->temporary)
+        sync_temporary(*writer);
+    return (*writer)->error ? cannot_write(file->path, (*writer)->error) : EK_OK;
+}
+
+ek_status ek_file_put_all(const ek_file_content *files, int count)
+{
+    ek_file_writer *writers[EK_FILES_MAX] = {NULL};
+    ek_status status = EK_OK;
+    for (int i = 0; i < count && !status; i++)
+        status = write_whole(&writers[i], &files[i]);
+    for (int i = 0; i < count && !status; i++) {
+        status = ek_file_commit(writers[i]);
+        writers[i] = NULL;
+    }
+    for (int i = 0; i < count; i++)
+        ek_file_abandon(writers[i]);
+    return status;
 }

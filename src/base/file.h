@@ -37,4 +37,16 @@ bool ek_file_wanted_room(void);
 /* Removes the temporary file and frees the writer. NULL is fine. */
 void ek_file_abandon(ek_file_writer *writer);
 
+/* What a file is to hold. */
+typedef struct ek_file_content {
+    const char *path;
+    const void *data;
+    size_t size;
+} ek_file_content;
+
+/* Writes `count` files, at most EK_FILES_MAX, that belong together. None gets its name before all are written and
+ * synced; what is left to fail between one name and the next is a folder that someone changes meanwhile. */
+enum { EK_FILES_MAX = 4 };
+ek_status ek_file_put_all(const ek_file_content *files, int count);
+
 #endif

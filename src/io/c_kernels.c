@@ -273,8 +273,8 @@ static const char text_avgpool[] =
     "                    for (a = top; a < bottom; a++)\n"
     "                        for (b = left; b < right; b++)\n"
     "                            sum += image[a * w + b];\n"
-    "                    y[(i * p + j) * q + l] =\n"
-    "                        sum / (float)(inside ? (bottom - top) * (right - left) : kernel_h * kernel_w);\n"
+    "                    y[(i * p + j) * q + l] = sum / (inside ? (float)(bottom - top) * (float)(right - left)\n"
+    "                                                           : (float)kernel_h * (float)kernel_w);\n"
     "                }\n"
     "            }\n"
     "}\n\n";

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/place.h"
 #include "net/block.h"
+#include "net/geometry.h"
 
 /* Places are multiples of so many floats, for the sake of vectors. */
 enum { ALIGNMENT = 4 };
@@ -50,8 +51,9 @@ static bool is_padded(const ek_layer *l)
 static void add_conv(ek_c_plan *p, int layer)
 {
     const ek_layer *l = &p->net->layers[layer];
-    const int from = value_of(p, l->from), *kernel = l->o.conv.kernel;
-    if (l->in.h * l->in.w * kernel[0] * kernel[1] * l->o.conv.groups == 1 && !is_padded(l)) {
+    const int from = value_of(p, l->from);
+    const ek_conv g = ek_layer_conv(l);
+    if (ek_conv_is_linear(&g)) {
         add_op(p, EK_C_LINEAR, layer, from, -1);
     } else if (is_padded(l)) { /* before the operation: it lives during it alone */
         const int64_t h = (int64_t)l->in.h + 2 * (int64_t)l->o.conv.padding[0];
@@ -167,11 +169,12 @@ static bool take_place(ek_c_plan *p, int i, int x)
     return true;
 }
 
+/* What is added to itself (a residual whose body is nothing) is read as two values, one of which is a copy. */
 static void share_places(ek_c_plan *p)
 {
     for (int i = 0; i < p->op_count; i++) {
         ek_c_op *op = &p->ops[i];
-        if (op->kind < EK_C_SCALE || op->kind > EK_C_ADD_PAD || take_place(p, i, op->x))
+        if (!ek_c_in_place(op) || op->x == op->r || take_place(p, i, op->x))
             continue;
         if (op->kind == EK_C_ADD && take_place(p, i, op->r)) { /* a sum is the same the other way round */
             const int x = op->x;
@@ -205,6 +208,27 @@ int64_t ek_c_place(const ek_c_plan *plan, int value)
 
 /* ---- The whole ---------------------------------------------------------------------------------------------- */
 
+/* Everything is counted by an int in the C text. */
+static ek_status check_sizes(const ek_c_plan *p)
+{
+    char label[EK_LABEL_SIZE];
+    for (int i = 0; i < p->op_count; i++) {
+        const ek_layer *l = &p->net->layers[p->ops[i].layer];
+        const int plane = p->ops[i].plane;
+        if ((plane >= 0 && p->values[plane].count > INT32_MAX) ||
+            (l->weight >= 0 && p->net->tensors[l->weight].count > INT32_MAX))
+            return ek_fail(
+                EK_ERR_UNSUPPORTED,
+                "%s has more than %d weights or padded pixels of a channel, beyond what an int of the C text "
+                "counts",
+                ek_layer_label(p->net, p->ops[i].layer, label), INT32_MAX);
+    }
+    if (p->memory > INT32_MAX)
+        return ek_fail(EK_ERR_UNSUPPORTED, "the C text would need an array of %lld floats, beyond what an int counts",
+                       (long long)p->memory);
+    return EK_OK;
+}
+
 static ek_status fill(ek_c_plan *p)
 {
     const size_t most = (size_t)p->net->layer_count + (size_t)p->net->part_count + 1;
@@ -218,7 +242,8 @@ static ek_status fill(ek_c_plan *p)
     p->output = value_of(p, p->net->tail);
     read_value(p, p->output);
     share_places(p);
-    return place_all(p);
+    EK_TRY(place_all(p));
+    return check_sizes(p);
 }
 
 ek_status ek_c_plan_new(ek_c_plan *plan, const ek_net *net)

@@ -2,14 +2,17 @@
  * A net as C source.
  *
  *   c_plan.c     layers become operations on one sample, and every value gets its place in one static array
+ *   c_run.c      the operations done here, as the text does them
  *   c_kernels.c  the functions that operations call, as text
  *   c_source.c   the two files: weights, calls, self-test, header
+ *   c_files.c    what it shares with nets in integers: names, arrays, the pair of files
  *
  * train/export_c.c folds, records what the self-test compares with, and writes the files. */
 #ifndef EK_IO_C_SOURCE_H
 #define EK_IO_C_SOURCE_H
 
 #include "base/text.h"
+#include "io/c_files.h"
 #include "net/net.h"
 
 /* ---- The plan ----------------------------------------------------------------------------------------------- */
@@ -68,6 +71,15 @@ void ek_c_plan_free(ek_c_plan *plan);
 /* Where a value begins. */
 int64_t ek_c_place(const ek_c_plan *plan, int value);
 
+/* Whether an operation changes y in its place: y is a copy of x before it, or has x's place. */
+static inline bool ek_c_in_place(const ek_c_op *op)
+{
+    return op->kind >= EK_C_SCALE && op->kind <= EK_C_ADD_PAD;
+}
+
+/* What the C text computes, with the values of plan->net. image: normalised already; memory: plan->memory floats. */
+void ek_c_run(const ek_c_plan *plan, const float *image, float *memory, float *outputs);
+
 /* ---- The text ----------------------------------------------------------------------------------------------- */
 
 /* In pieces of text '$' stands for the prefix and '@' for the same in capitals. */
@@ -85,18 +97,18 @@ void ek_c_say_kernels(ek_c_writer *w);
 
 /* What goes into the files beside the net. */
 typedef struct ek_c_source {
-    const char *prefix, *file;    /* of names; of the files, without folder and ending */
-    const ek_net *net, *unfolded; /* what is computed, and the net as it was */
-    const float *mean, *std;      /* of the input's channels; NULL: no normalisation */
-    int tests;                    /* samples of the self-test: */
-    const uint8_t *pixels;        /* [tests, C, H, W] */
-    const float *outputs;         /* [tests, outputs] */
-    bool real;                    /* they are a data set's images */
-    double tolerance;             /* of outputs, as a share of a sample's largest */
-    int64_t constants, memory;    /* bytes: written by ek_c_write */
+    const ek_c_names *names;
+    const ek_net *unfolded;    /* the net as it was; what is computed is the plan's */
+    const float *mean, *std;   /* of the input's channels; NULL: no normalisation */
+    int tests;                 /* samples of the self-test: */
+    const uint8_t *pixels;     /* [tests, C, H, W] */
+    const float *outputs;      /* [tests, outputs] */
+    bool real;                 /* they are a data set's images */
+    double allowed;            /* difference of an output */
+    int64_t constants, memory; /* bytes: written by ek_c_write */
 } ek_c_source;
 
 /* Both files. The texts are empty ones before. */
-ek_status ek_c_write(ek_c_source *source, ek_text *c, ek_text *h);
+ek_status ek_c_write(ek_c_source *source, const ek_c_plan *plan, ek_text *c, ek_text *h);
 
 #endif

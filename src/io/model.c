@@ -25,19 +25,32 @@ const char *ek_value_fault(ek_role role, float value)
     return role == EK_ROLE_MOVING_VAR && value < 0 ? "is negative" : NULL;
 }
 
+ek_status ek_check_tensor(const ek_tensor *tensor)
+{
+    for (int64_t i = 0; tensor->data && i < tensor->count; i++) {
+        const char *fault = ek_value_fault(tensor->role, tensor->data[i]);
+        if (fault)
+            return ek_fail(EK_ERR_NUMERIC, "element %jd of %s %s (%g)", (intmax_t)i, tensor->name, fault,
+                           (double)tensor->data[i]);
+    }
+    return EK_OK;
+}
+
+ek_status ek_check_values(const ek_net *net)
+{
+    for (int i = 0; i < net->tensor_count; i++)
+        EK_TRY(ek_check_tensor(&net->tensors[i]));
+    return EK_OK;
+}
+
 /* A model file that could not be used is not written. */
 static ek_status check_values(const ek_tensor *tensor, const char *path)
 {
     if (tensor->counter && (*tensor->counter < 0 || *tensor->counter > EK_COUNTER_MAX))
         return ek_fail(EK_ERR_NUMERIC, "%s: not saved: %s is %jd, no number of batches", path, tensor->name,
                        (intmax_t)*tensor->counter);
-    for (int64_t i = 0; tensor->data && i < tensor->count; i++) {
-        const char *fault = ek_value_fault(tensor->role, tensor->data[i]);
-        if (fault)
-            return ek_fail(EK_ERR_NUMERIC, "%s: not saved: element %jd of %s %s (%g)", path, (intmax_t)i,
-                           tensor->name, fault, (double)tensor->data[i]);
-    }
-    return EK_OK;
+    const ek_status status = ek_check_tensor(tensor);
+    return status ? ek_fail(status, "%s: not saved: %s", path, ek_error()) : EK_OK;
 }
 
 /* What ek_net_save gathers for the writer. */

@@ -34,4 +34,8 @@ ek_status ek_weights_take(ek_net *net, const ek_safetensors *file, const char *p
 /* What is wrong with a value of a tensor with this role, "is not finite"; NULL when nothing is. */
 const char *ek_value_fault(ek_role role, float value);
 
+/* EK_ERR_NUMERIC names the first element of a tensor, and of any of the net's, with such a value. */
+ek_status ek_check_tensor(const ek_tensor *tensor);
+ek_status ek_check_values(const ek_net *net);
+
 #endif

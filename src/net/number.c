@@ -23,6 +23,10 @@ const char *ek_float_text(float value, char buffer[EK_FLOAT_TEXT])
     int count = 1, exponent = 0;
     float magnitude = fabsf(value);
     const char *sign = signbit(value) ? "-" : "";
+    if (!isfinite(value)) {
+        snprintf(buffer, EK_FLOAT_TEXT, "%s", isnan(value) ? "nan" : value < 0 ? "-inf" : "inf");
+        return buffer;
+    }
     for (int want = 1; want <= 9 && magnitude > 0; want++) {
         char text[32];
         snprintf(text, sizeof text, "%.*e", want - 1, (double)magnitude);

@@ -36,8 +36,7 @@ static void add_map(ek_plan *plan, int layer)
     const ek_layer *l = &plan->net->layers[layer];
     ek_stage *s = add_stage(plan, EK_STAGE_MAP, layer);
     s->g = ek_layer_conv(l);
-    s->linear = s->g.h == 1 && s->g.w == 1 && s->g.r == 1 && s->g.s == 1 && s->g.padding_h == 0 &&
-                s->g.padding_w == 0 && s->g.groups == 1; /* then p = q = 1 */
+    s->linear = ek_conv_is_linear(&s->g); /* then p = q = 1 */
     s->grad_bias = l->bias >= 0;
 }
 

@@ -41,6 +41,13 @@ static inline int64_t ek_conv_weights(const ek_conv *g)
     return (int64_t)g->k * (g->c / g->groups) * g->r * g->s;
 }
 
+/* Whether it is a linear layer: one group over an image of one pixel. (The product of these may be beyond an int.) */
+static inline bool ek_conv_is_linear(const ek_conv *g)
+{
+    return g->h == 1 && g->w == 1 && g->r == 1 && g->s == 1 && g->padding_h == 0 && g->padding_w == 0 &&
+           g->groups == 1;
+}
+
 /* One of the groups as a convolution of its own. */
 static inline ek_conv ek_conv_group(const ek_conv *g)
 {

@@ -3,37 +3,26 @@
 #include "quant/emit.h"
 
 #include "base/memory.h"
+#include "io/c_files.h"
 #include "quant/memory.h"
 #include "quant/run.h"
 
-#include <ctype.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { LINE = 110, TEST_SAMPLES = 2 };
+enum { TEST_SAMPLES = 2 };
 
 typedef struct emitter {
     const ek_quantized *q;
-    ek_q_out out;               /* the file at hand */
-    char file[64];              /* last part of the path, without the ending */
-    char prefix[64], upper[64]; /* what names begin with, and macros */
-    int64_t *places, memory;    /* ek_q_plan_memory */
-    int64_t constants;          /* bytes of what is const */
-    int tests;                  /* samples of the self-test */
-    uint8_t *pixels;            /* theirs */
+    ek_q_out out; /* the file at hand */
+    ek_c_names names;
+    int64_t *places, memory; /* ek_q_plan_memory */
+    int64_t constants;       /* bytes of what is const */
+    int tests;               /* samples of the self-test */
+    uint8_t *pixels;         /* theirs */
     int16_t *outputs;
+    uint32_t stamp; /* of the C file */
 } emitter;
-
-void ek_q_put(ek_q_out *out, const char *format, ...)
-{
-    char text[1024];
-    va_list arguments;
-    va_start(arguments, format);
-    const int length = vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    ek_file_write(out->file, text, (size_t)length < sizeof text ? (size_t)length : sizeof text - 1);
-}
 
 /* ---- Numbers ------------------------------------------------------------------------------------------------ */
 
@@ -43,20 +32,14 @@ typedef int64_t number_at(const void *numbers, int64_t i);
 static void put_array(emitter *e, const char *type, int bytes, const char *name, int layer, int64_t count,
                       number_at *get, const void *numbers)
 {
-    ek_q_out *out = &e->out;
-    int column = 0;
-    ek_q_put(out, "static const %s %s_%s_%d[%lld] = {", type, e->prefix, name, layer, (long long)count);
-    for (int64_t i = 0; i < count; i++) {
+    ek_text *out = e->out.text;
+    int column;
+    ek_c_begin_array(out, type, e->names.prefix, name, layer, count, "", &column);
+    for (int64_t i = 0; i < count && !out->failed; i++) {
         char text[24];
-        const int width = snprintf(text, sizeof text, "%lld,", (long long)get(numbers, i));
-        if (column == 0 || column + width > LINE) {
-            ek_q_put(out, "\n    ");
-            column = 4;
-        }
-        ek_q_put(out, "%s", text);
-        column += width;
+        ek_c_put_number(out, text, snprintf(text, sizeof text, "%lld", (long long)get(numbers, i)), &column);
     }
-    ek_q_put(out, "\n};\n");
+    ek_c_end_array(out);
     e->constants += bytes * count;
 }
 
@@ -102,7 +85,7 @@ static int64_t bias_at(const void *numbers, int64_t k)
 static void put_end(emitter *e, const ek_q_op *op)
 {
     const ek_q_tensor *x = &e->q->tensors[op->x], *y = &e->q->tensors[op->y];
-    ek_q_put(&e->out, "{%d, %d, %d, %d}", x->zero, y->zero, op->low, ek_q_greatest(y->type));
+    ek_text_sayf(e->out.text, "{%d, %d, %d, %d}", x->zero, y->zero, op->low, ek_q_greatest(y->type));
 }
 
 static void put_multipliers(emitter *e, const ek_q_op *op, int i)
@@ -114,53 +97,55 @@ static void put_multipliers(emitter *e, const ek_q_op *op, int i)
 static void put_map(emitter *e, const ek_q_op *op, int i)
 {
     const ek_conv *g = &op->g;
-    const char *p = e->prefix;
+    const char *p = e->names.prefix;
     put_array(e, "int8_t", 1, "weights", i, ek_conv_weights(g), int16_at, op->weights);
     put_array(e, "int32_t", 4, "bias", i, g->k, bias_at, &(map_bias){e->q, op});
     put_multipliers(e, op, i);
-    ek_q_put(&e->out, "static const %s_map %s_op_%d = {\n", p, p, i);
-    ek_q_put(&e->out, "    %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d,\n    ", g->c, g->h, g->w, g->k,
-             g->p, g->q, g->r, g->s, g->stride_h, g->stride_w, g->padding_h, g->padding_w, g->dilation_h,
-             g->dilation_w, g->groups);
+    ek_text_sayf(e->out.text, "static const %s_map %s_op_%d = {\n", p, p, i);
+    ek_text_sayf(e->out.text, "    %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d,\n    ", g->c, g->h,
+                 g->w, g->k, g->p, g->q, g->r, g->s, g->stride_h, g->stride_w, g->padding_h, g->padding_w,
+                 g->dilation_h, g->dilation_w, g->groups);
     put_end(e, op);
-    ek_q_put(&e->out, ",\n    %s_weights_%d, %s_bias_%d, %s_factor_%d, %s_shift_%d,\n};\n", p, i, p, i, p, i, p, i);
+    ek_text_sayf(e->out.text, ",\n    %s_weights_%d, %s_bias_%d, %s_factor_%d, %s_shift_%d,\n};\n", p, i, p, i, p, i,
+                 p, i);
     e->constants += 19 * 4 + 4 * 4;
 }
 
 static void put_pool(emitter *e, const ek_q_op *op, int i)
 {
     const ek_pool2d *g = &op->pool;
-    const char *p = e->prefix;
+    const char *p = e->names.prefix;
     if (op->multiplier_count)
         put_multipliers(e, op, i);
-    ek_q_put(&e->out, "static const %s_pool %s_op_%d = {\n    %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, ", p, p,
-             i, g->c, g->h, g->w, g->p, g->q, g->kernel_h, g->kernel_w, g->stride_h, g->stride_w, g->padding_h,
-             g->padding_w, op->multiplier_count);
+    ek_text_sayf(e->out.text,
+                 "static const %s_pool %s_op_%d = {\n    %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, ", p, p, i,
+                 g->c, g->h, g->w, g->p, g->q, g->kernel_h, g->kernel_w, g->stride_h, g->stride_w, g->padding_h,
+                 g->padding_w, op->multiplier_count);
     put_end(e, op);
     if (op->multiplier_count)
-        ek_q_put(&e->out, ", %s_factor_%d, %s_shift_%d,\n};\n", p, i, p, i);
+        ek_text_sayf(e->out.text, ", %s_factor_%d, %s_shift_%d,\n};\n", p, i, p, i);
     else
-        ek_q_put(&e->out, ", 0, 0,\n};\n");
+        ek_text_sayf(e->out.text, ", 0, 0,\n};\n");
     e->constants += 16 * 4 + 2 * 4;
 }
 
 static void put_add(emitter *e, const ek_q_op *op, int i)
 {
     const ek_join *j = &op->join;
-    ek_q_put(&e->out, "static const %s_add %s_op_%d = {\n    %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, ", e->prefix,
-             e->prefix, i, j->c, j->h, j->w, j->stride, j->rc, j->rh, j->rw, e->q->tensors[op->r].zero, op->factor_x,
-             op->factor_r, op->shift);
+    ek_text_sayf(e->out.text, "static const %s_add %s_op_%d = {\n    %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, ",
+                 e->names.prefix, e->names.prefix, i, j->c, j->h, j->w, j->stride, j->rc, j->rh, j->rw,
+                 e->q->tensors[op->r].zero, op->factor_x, op->factor_r, op->shift);
     put_end(e, op);
-    ek_q_put(&e->out, ",\n};\n");
+    ek_text_sayf(e->out.text, ",\n};\n");
     e->constants += 15 * 4;
 }
 
 static void put_rescale(emitter *e, const ek_q_op *op, int i)
 {
-    ek_q_put(&e->out, "static const %s_rescale %s_op_%d = {%lld, %d, %d, ", e->prefix, e->prefix, i,
-             (long long)e->q->tensors[op->x].count, op->multipliers[0].factor, op->multipliers[0].shift);
+    ek_text_sayf(e->out.text, "static const %s_rescale %s_op_%d = {%lld, %d, %d, ", e->names.prefix, e->names.prefix,
+                 i, (long long)e->q->tensors[op->x].count, op->multipliers[0].factor, op->multipliers[0].shift);
     put_end(e, op);
-    ek_q_put(&e->out, "};\n");
+    ek_text_sayf(e->out.text, "};\n");
     e->constants += 7 * 4;
 }
 
@@ -168,17 +153,18 @@ static void put_rescale(emitter *e, const ek_q_op *op, int i)
 static void put_title(emitter *e, const ek_q_op *op)
 {
     if (op->layer < 0)
-        ek_q_put(&e->out, "the image");
+        ek_text_sayf(e->out.text, "the image");
     else
-        ek_q_put(&e->out, "layer %s: %s", e->q->net->layers[op->layer].path, e->q->net->layers[op->layer].text);
+        ek_text_sayf(e->out.text, "layer %s: %s", e->q->net->layers[op->layer].path,
+                     e->q->net->layers[op->layer].text);
 }
 
 static void put_operation(emitter *e, int i)
 {
     const ek_q_op *op = &e->q->ops[i];
-    ek_q_put(&e->out, "/* ");
+    ek_text_sayf(e->out.text, "/* ");
     put_title(e, op);
-    ek_q_put(&e->out, " */\n");
+    ek_text_sayf(e->out.text, " */\n");
     const bool wide = e->q->tensors[op->y].type == EK_Q_INT16;
     switch (op->kind) {
     case EK_Q_MAP:
@@ -201,7 +187,7 @@ static void put_operation(emitter *e, int i)
         put_array(e, "int8_t", 1, "table", i, 256 * (int64_t)op->tables, int16_at, op->table);
         break;
     }
-    ek_q_put(&e->out, "\n");
+    ek_text_sayf(e->out.text, "\n");
 }
 
 /* ---- The function ------------------------------------------------------------------------------------------- */
@@ -211,9 +197,9 @@ static void put_tensor(emitter *e, int t)
 {
     const ek_q_type type = e->q->tensors[t].type;
     if (type == EK_Q_INT8)
-        ek_q_put(&e->out, "%s_memory + %lld", e->prefix, (long long)e->places[t]);
+        ek_text_sayf(e->out.text, "%s_memory + %lld", e->names.prefix, (long long)e->places[t]);
     else
-        ek_q_put(&e->out, "%s", type == EK_Q_BYTE ? "pixels" : "outputs");
+        ek_text_sayf(e->out.text, "%s", type == EK_Q_BYTE ? "pixels" : "outputs");
 }
 
 static void put_call(emitter *e, int i)
@@ -221,46 +207,37 @@ static void put_call(emitter *e, int i)
     const ek_q_op *op = &e->q->ops[i];
     const long long count = e->q->tensors[op->x].count;
     const ek_q_kernel k = ek_q_kernel_of(e->q, op);
-    ek_q_put(&e->out, "    %s_%s(", e->prefix, k.name);
+    ek_text_sayf(e->out.text, "    %s_%s(", e->names.prefix, k.name);
     if (op->kind == EK_Q_INPUT)
-        ek_q_put(&e->out, "%s_table_%d, %d, %lld, ", e->prefix, i, op->tables, count / op->tables);
+        ek_text_sayf(e->out.text, "%s_table_%d, %d, %lld, ", e->names.prefix, i, op->tables, count / op->tables);
     else if (op->kind == EK_Q_TABLE)
-        ek_q_put(&e->out, "%s_table_%d, %lld, ", e->prefix, i, count);
+        ek_text_sayf(e->out.text, "%s_table_%d, %lld, ", e->names.prefix, i, count);
     else
-        ek_q_put(&e->out, "&%s_op_%d, ", e->prefix, i);
+        ek_text_sayf(e->out.text, "&%s_op_%d, ", e->names.prefix, i);
     put_tensor(e, op->x);
-    ek_q_put(&e->out, ", ");
+    ek_text_sayf(e->out.text, ", ");
     if (op->r >= 0) {
         put_tensor(e, op->r);
-        ek_q_put(&e->out, ", ");
+        ek_text_sayf(e->out.text, ", ");
     }
     put_tensor(e, op->y);
-    ek_q_put(&e->out, ");\n");
+    ek_text_sayf(e->out.text, ");\n");
 }
 
 static void put_predict(emitter *e)
 {
     if (e->memory)
-        ek_q_put(&e->out,
-                 "/* What layers hand on: each value has its bytes for as long as a layer still reads it. */\n"
-                 "static int8_t %s_memory[%s_RAM];\n\n",
-                 e->prefix, e->upper);
-    ek_q_put(&e->out, "void %s_predict(const uint8_t pixels[%s_INPUTS], int16_t outputs[%s_OUTPUTS])\n{\n", e->prefix,
-             e->upper, e->upper);
+        ek_text_sayf(e->out.text,
+                     "/* What layers hand on: each value has its bytes for as long as a layer still reads it. */\n"
+                     "static int8_t %s_memory[%s_RAM];\n\n",
+                     e->names.prefix, e->names.upper);
+    ek_text_sayf(e->out.text, "void %s_predict(const uint8_t pixels[%s_INPUTS], int16_t outputs[%s_OUTPUTS])\n{\n",
+                 e->names.prefix, e->names.upper, e->names.upper);
     for (int i = 0; i < e->q->op_count; i++)
         put_call(e, i);
-    ek_q_put(&e->out,
-             "}\n\n"
-             "int %s_class(const int16_t outputs[%s_OUTPUTS])\n"
-             "{\n"
-             "    int best = 0, k;\n"
-             "\n"
-             "    for (k = 1; k < %s_OUTPUTS; k++)\n"
-             "        if (outputs[k] > outputs[best])\n"
-             "            best = k;\n"
-             "    return best;\n"
-             "}\n\n",
-             e->prefix, e->upper, e->upper);
+    ek_text_say(e->out.text, "}\n\n");
+    ek_c_put_class(e->out.text, &e->names, "int16_t");
+    ek_text_say(e->out.text, "\n");
 }
 
 static void put_self_test(emitter *e)
@@ -269,42 +246,37 @@ static void put_self_test(emitter *e)
         return;
     const int64_t inputs = ek_dims_count(e->q->net->input), outputs = e->q->tensors[e->q->output].count;
     const int64_t constants = e->constants;
-    ek_q_put(
-        &e->out,
+    ek_text_sayf(
+        e->out.text,
         "/* Images, and the outputs that the net has for them, to the last bit. A linker that drops unused sections\n"
         "   drops these where %s_self_test is not called. */\n",
-        e->prefix);
+        e->names.prefix);
     put_array(e, "uint8_t", 1, "test", 0, e->tests * inputs, byte_at, e->pixels);
     put_array(e, "int16_t", 2, "test", 1, e->tests * outputs, int16_at, e->outputs);
     e->constants = constants;
-    ek_q_put(&e->out,
-             "\n"
-             "int %s_self_test(void)\n"
-             "{\n"
-             "    int16_t outputs[%s_OUTPUTS];\n"
-             "    int32_t i, k;\n"
-             "    int wrong = 0;\n"
-             "\n"
-             "    for (i = 0; i < %d; i++) {\n"
-             "        int32_t differ = 0;\n"
-             "        %s_predict(%s_test_0 + i * %s_INPUTS, outputs);\n"
-             "        for (k = 0; k < %s_OUTPUTS; k++)\n"
-             "            differ |= outputs[k] != %s_test_1[i * %s_OUTPUTS + k];\n"
-             "        wrong += differ ? 1 : 0;\n"
-             "    }\n"
-             "    return wrong;\n"
-             "}\n",
-             e->prefix, e->upper, e->tests, e->prefix, e->prefix, e->upper, e->upper, e->prefix, e->upper);
+    ek_text_sayf(e->out.text,
+                 "\n"
+                 "int %s_self_test(void)\n"
+                 "{\n"
+                 "    static int16_t outputs[%s_OUTPUTS];\n"
+                 "    int32_t i, k;\n"
+                 "    int wrong = 0;\n"
+                 "\n"
+                 "    for (i = 0; i < %d; i++) {\n"
+                 "        int32_t differ = 0;\n"
+                 "        %s_predict(%s_test_0 + i * %s_INPUTS, outputs);\n"
+                 "        for (k = 0; k < %s_OUTPUTS; k++)\n"
+                 "            differ |= outputs[k] != %s_test_1[i * %s_OUTPUTS + k];\n"
+                 "        wrong += differ ? 1 : 0;\n"
+                 "    }\n"
+                 "    return wrong;\n"
+                 "}\n",
+                 e->names.prefix, e->names.upper, e->tests, e->names.prefix, e->names.prefix, e->names.upper,
+                 e->names.upper, e->names.prefix, e->names.upper);
 }
 
-static void put_source(emitter *e)
+static void put_body(emitter *e)
 {
-    ek_q_put(
-        &e->out,
-        "/* A net in 8-bit integers, written by evenkeel %s. No library is needed, nothing is allocated.\n"
-        "   Values q stand for scale*(q - zero); of each layer [zero points of what it reads and writes, clamp]. */\n"
-        "#include \"%s.h\"\n\n",
-        ek_version(), e->file);
     ek_q_put_kernels(&e->out, e->q);
     for (int i = 0; i < e->q->op_count; i++)
         put_operation(e, i);
@@ -312,23 +284,37 @@ static void put_source(emitter *e)
     put_self_test(e);
 }
 
+static void put_source(emitter *e, const ek_text *body)
+{
+    ek_text_sayf(
+        e->out.text,
+        "/* A net in 8-bit integers, written by evenkeel %s. No library is needed, nothing is allocated.\n"
+        "   Values q stand for scale*(q - zero); of each layer [zero points of what it reads and writes, clamp]. */\n"
+        "#include \"%s.h\"\n\n",
+        ek_version(), e->names.file);
+    ek_c_put_check(e->out.text, &e->names, e->stamp);
+    ek_text_put(e->out.text, body->text, body->length);
+}
+
 static void put_header(emitter *e)
 {
     const ek_dims in = e->q->net->input;
     const ek_q_tensor *y = &e->q->tensors[e->q->output];
-    const char *p = e->prefix, *u = e->upper;
-    ek_q_put(&e->out,
-             "/* A net in 8-bit integers, written by evenkeel %s: %lld bytes of constants, %lld bytes of memory. */\n"
-             "#ifndef %s_H\n#define %s_H\n\n#include <stdint.h>\n\n"
-             "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n",
-             ek_version(), (long long)e->constants, (long long)e->memory, u, u);
-    ek_q_put(&e->out,
-             "#define %s_CHANNELS %d\n#define %s_HEIGHT %d\n#define %s_WIDTH %d\n#define %s_INPUTS %lld\n"
-             "#define %s_OUTPUTS %lld\n#define %s_RAM %lld\n\n",
-             u, in.c, u, in.h, u, in.w, u, (long long)ek_dims_count(in), u, (long long)y->count, u,
-             (long long)e->memory);
-    ek_q_put(
-        &e->out,
+    const char *p = e->names.prefix, *u = e->names.upper;
+    ek_text_sayf(
+        e->out.text,
+        "/* A net in 8-bit integers, written by evenkeel %s: %lld bytes of constants, %lld bytes of memory. */\n"
+        "#ifndef %s_H\n#define %s_H\n\n#include <stdint.h>\n\n"
+        "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n",
+        ek_version(), (long long)e->constants, (long long)e->memory, u, u);
+    ek_text_sayf(e->out.text,
+                 "#define %s_CHANNELS %d\n#define %s_HEIGHT %d\n#define %s_WIDTH %d\n#define %s_INPUTS %lld\n"
+                 "#define %s_OUTPUTS %lld\n#define %s_RAM %lld\n\n",
+                 u, in.c, u, in.h, u, in.w, u, (long long)ek_dims_count(in), u, (long long)y->count, u,
+                 (long long)e->memory);
+    ek_c_put_stamp(e->out.text, &e->names, e->stamp);
+    ek_text_sayf(
+        e->out.text,
         "/* An output of 1 is a logit of so much. */\n"
         "#define %s_OUTPUT_SCALE %.9gf\n\n"
         "/* pixels: bytes of the image, channel by channel, row by row. Not for two threads at a time: what layers\n"
@@ -338,39 +324,16 @@ static void put_header(emitter *e)
         "int %s_class(const int16_t outputs[%s_OUTPUTS]);\n\n",
         u, y->scale, p, u, u, p, u);
     if (e->tests)
-        ek_q_put(
-            &e->out,
+        ek_text_sayf(
+            e->out.text,
             "/* Recorded images through the net: how many of %d give other outputs than they should, 0 where all "
             "is well. */\n"
             "int %s_self_test(void);\n\n",
             e->tests, p);
-    ek_q_put(&e->out, "#ifdef __cplusplus\n}\n#endif\n\n#endif\n");
+    ek_text_sayf(e->out.text, "#ifdef __cplusplus\n}\n#endif\n\n#endif\n");
 }
 
 /* ---- The files ---------------------------------------------------------------------------------------------- */
-
-/* "my-net" of "out/my-net": what names begin with is "my_net", and macros "MY_NET". */
-static ek_status set_prefix(emitter *e, const char *path)
-{
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    const size_t length = strlen(name);
-    if (length == 0 || length >= sizeof e->prefix || isdigit((unsigned char)name[0]))
-        return ek_fail(EK_ERR_ARGUMENT,
-                       "%.256s: names in the C text begin with the file's name; give one of 1 to 63 letters", path);
-    for (size_t i = 0; i < length; i++) {
-        const int c = (unsigned char)name[i];
-        if (c >= 128 || !(isalnum(c) || c == '_' || c == '-' || c == '.'))
-            return ek_fail(EK_ERR_ARGUMENT,
-                           "%.256s: names in the C text begin with the file's name, which must be of letters, digits "
-                           "and underscores",
-                           path);
-        e->file[i] = (char)c;
-        e->prefix[i] = (char)(isalnum(c) ? tolower(c) : '_');
-        e->upper[i] = (char)toupper((unsigned char)e->prefix[i]);
-    }
-    e->out.prefix = e->prefix;
-    return EK_OK;
-}
 
 static ek_status record_tests(emitter *e, const ek_dataset *samples)
 {
@@ -392,32 +355,23 @@ static ek_status record_tests(emitter *e, const ek_dataset *samples)
     return ek_quantized_predict(e->q, e->tests, e->pixels, 1, e->outputs);
 }
 
-static ek_status create(ek_file_writer **file, const char *path, const char *ending)
+static ek_status write_files(emitter *e)
 {
-    char name[4096];
-    if ((size_t)snprintf(name, sizeof name, "%s%s", path, ending) >= sizeof name)
-        return ek_fail(EK_ERR_ARGUMENT, "%.256s...: the name is too long", path);
-    return ek_file_create(file, name);
-}
-
-static ek_status write_files(emitter *e, const char *path)
-{
-    ek_file_writer *source = NULL, *header = NULL;
-    ek_status status = create(&source, path, ".c");
-    if (!status)
-        status = create(&header, path, ".h");
-    if (!status) {
-        e->out.file = source; /* the header tells how many constants there are */
-        put_source(e);
-        e->out.file = header;
+    ek_text body = {0}, source = {0}, header = {0};
+    e->out.text = &body; /* the header tells how many constants there are */
+    put_body(e);
+    if (!body.failed) {
+        e->stamp = ek_c_stamp(&body);
+        e->out.text = &source;
+        put_source(e, &body);
+        e->out.text = &header;
         put_header(e);
-        status = ek_file_commit(source);
-        source = NULL;
     }
-    if (!status)
-        return ek_file_commit(header);
-    ek_file_abandon(source);
-    ek_file_abandon(header);
+    const bool failed = body.failed || source.failed || header.failed;
+    const ek_status status = failed ? EK_ERR_MEMORY : ek_c_write_files(&e->names, &source, &header);
+    ek_free(body.text);
+    ek_free(source.text);
+    ek_free(header.text);
     return status;
 }
 
@@ -427,13 +381,14 @@ ek_status ek_quantized_export_c(const ek_quantized *q, const char *path, const e
     if (!q || !path)
         return ek_fail(EK_ERR_ARGUMENT, "ek_quantized_export_c: quantized and path must not be NULL");
     emitter e = {.q = q, .places = ek_calloc((size_t)q->tensor_count, sizeof(int64_t))};
-    ek_status status = e.places ? set_prefix(&e, path) : EK_ERR_MEMORY;
+    ek_status status = e.places ? ek_c_set_names(&e.names, path, NULL) : EK_ERR_MEMORY;
+    e.out.prefix = e.names.prefix;
     if (!status)
         status = ek_q_plan_memory(q, e.places, &e.memory);
     if (!status)
         status = record_tests(&e, samples);
     if (!status)
-        status = write_files(&e, path);
+        status = write_files(&e);
     if (!status && size)
         *size = (ek_quantized_size){.constants = e.constants, .memory = e.memory};
     ek_free(e.places);

@@ -4,16 +4,14 @@
 #ifndef EK_QUANT_EMIT_H
 #define EK_QUANT_EMIT_H
 
-#include "base/file.h"
+#include "base/text.h"
 #include "quant/quant.h"
 
-/* A file that is being written; a failure is remembered by the writer and told at its end. */
+/* A file's text; a failure is remembered by it and told at its end. */
 typedef struct ek_q_out {
-    ek_file_writer *file;
-    const char *prefix; /* of every name with file scope: lower-case letters, digits, underscores */
+    ek_text *text;
+    const char *prefix; /* of every name with file scope */
 } ek_q_out;
-
-void ek_q_put(ek_q_out *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* What a function that computes an operation is called: "conv_bytes_padded". Operations with one name share it. */
 typedef struct ek_q_kernel {
@@ -29,14 +27,6 @@ ek_q_kernel ek_q_kernel_of(const ek_quantized *q, const ek_q_op *op);
 static inline bool ek_q_subtracts(const ek_quantized *q, const ek_q_op *op)
 {
     return op->kind == EK_Q_MAP && (op->g.padding_h > 0 || op->g.padding_w > 0) && q->tensors[op->x].zero != 0;
-}
-
-/* A map of features, or of images of one pixel. */
-static inline bool ek_q_is_linear(const ek_q_op *op)
-{
-    const ek_conv *g = &op->g;
-    return g->h == 1 && g->w == 1 && g->r == 1 && g->s == 1 && g->padding_h == 0 && g->padding_w == 0 &&
-           g->groups == 1;
 }
 
 /* The functions that the net needs, each once. */

@@ -232,7 +232,7 @@ ek_q_kernel ek_q_kernel_of(const ek_quantized *q, const ek_q_op *op)
     const ek_q_type x = q->tensors[op->x].type, y = q->tensors[op->y].type;
     ek_q_kernel k = {.text = texts[op->kind], .x = type_name(x), .y = type_name(y)};
     const char *name = names[op->kind];
-    if (op->kind == EK_Q_MAP && ek_q_is_linear(op)) {
+    if (op->kind == EK_Q_MAP && ek_conv_is_linear(&op->g)) {
         name = "linear";
         k.text = text_linear;
     }
@@ -245,32 +245,40 @@ static void put_text(ek_q_out *out, const char *text, const ek_q_kernel *k, bool
 {
     while (*text) {
         const size_t plain = strcspn(text, "$XYNZ");
-        ek_file_write(out->file, text, plain);
+        ek_text_put(out->text, text, plain);
         text += plain;
         if (*text == '$') {
-            ek_q_put(out, "%s", out->prefix);
+            ek_text_say(out->text, out->prefix);
             text++;
         } else if (!strncmp(text, "NAME", 4)) {
-            ek_q_put(out, "%s", k->name);
+            ek_text_say(out->text, k->name);
             text += 4;
         } else if (!strncmp(text, "ZERO", 4)) {
-            ek_q_put(out, "%s", padded ? " - m->end.zero_x" : "");
+            ek_text_say(out->text, padded ? " - m->end.zero_x" : "");
             text += 4;
         } else if (*text == 'X' || *text == 'Y') {
-            ek_q_put(out, "%s", *text == 'X' ? k->x : k->y);
+            ek_text_say(out->text, *text == 'X' ? k->x : k->y);
             text++;
         } else if (*text) {
-            ek_q_put(out, "%c", *text++);
+            ek_text_put(out->text, text++, 1);
         }
     }
 }
 
-static bool is_first_of_its_name(const ek_quantized *q, int i)
+/* Whether a name is new; it is not any more then. There are some thirty: kinds times types. */
+enum { NAMES = 64 };
+typedef struct names {
+    ek_q_kernel known[NAMES];
+    int count;
+} names;
+
+static bool is_new(names *n, const ek_q_kernel *k)
 {
-    const ek_q_kernel k = ek_q_kernel_of(q, &q->ops[i]);
-    for (int j = 0; j < i; j++)
-        if (!strcmp(ek_q_kernel_of(q, &q->ops[j]).name, k.name))
+    for (int i = 0; i < n->count; i++)
+        if (!strcmp(n->known[i].name, k->name))
             return false;
+    if (n->count < NAMES)
+        n->known[n->count++] = *k;
     return true;
 }
 
@@ -300,9 +308,10 @@ void ek_q_put_kernels(ek_q_out *out, const ek_quantized *q)
         put_text(out, text_add, NULL, false);
     if (has(q, EK_Q_RESCALE))
         put_text(out, text_rescale, NULL, false);
-    for (int i = 0; i < q->op_count; i++)
-        if (is_first_of_its_name(q, i)) {
-            const ek_q_kernel k = ek_q_kernel_of(q, &q->ops[i]);
+    names seen = {.count = 0};
+    for (int i = 0; i < q->op_count; i++) {
+        const ek_q_kernel k = ek_q_kernel_of(q, &q->ops[i]);
+        if (is_new(&seen, &k))
             put_text(out, k.text, &k, ek_q_subtracts(q, &q->ops[i]));
-        }
+    }
 }

@@ -53,8 +53,8 @@ ek_status ek_q_plan_memory(const ek_quantized *q, int64_t *places, int64_t *size
         in_place[t] = -1;
     }
     for (int i = 0; i < q->op_count; i++)
-        if (writes_in_place(q, &q->ops[i]))
-            in_place[q->ops[i].y] = q->ops[i].x;
+        if (writes_in_place(q, &q->ops[i])) /* at once where the first of a chain lies */
+            in_place[q->ops[i].y] = in_place[q->ops[i].x] >= 0 ? in_place[q->ops[i].x] : q->ops[i].x;
     for (int i = 0; i < q->op_count; i++) {
         const ek_q_op *op = &q->ops[i];
         live(q, in_place, pieces, op->x, i);

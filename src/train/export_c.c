@@ -1,126 +1,189 @@
 /* SPDX-License-Identifier: MIT
- * A net as a C file and its header: folded, proved able to predict, with what a self-test compares with. */
-#include "base/file.h"
+ * A net as a C file and its header: folded, its arithmetic done once, with what a self-test compares with. */
 #include "base/memory.h"
 #include "base/random.h"
 #include "io/c_source.h"
+#include "io/model.h"
+#include "net/fold.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { NAME = 64, TESTS = 2, TESTS_MAX = 1000 };
+enum {
+    TESTS = 2,
+    TESTS_MAX = 1000,
+    SEEN = 64,             /* further images, whose outputs say what a large output is: */
+    SEEN_VALUES = 1 << 24, /* fewer where they are large */
+    PROVED = 16            /* tests of which the text's arithmetic is done here */
+};
 
-/* Sums run in another order than the library's: of single images and nets of a hundred layers, differences stay below
- * a tenth of it. */
-static const double tolerance = 1e-4;
+/* Sums run in another order than the library's. Of single images and nets of a hundred layers, differences stay below a
+ * tenth of SHARE of the largest output; where sums cancel, they are within NOISE times what they are here. What is
+ * beyond LIMIT of the largest is no rounding. */
+static const double SHARE = 1e-4, NOISE = 16, LIMIT = 0.05;
+
+/* Images, and the net's outputs for them. */
+typedef struct images {
+    int64_t count;
+    uint8_t *pixels;
+    float *values, *outputs;
+} images;
 
 typedef struct export
 {
     ek_net *net, *folded;
     const ek_export_c_options *o;
-    const char *path;
-    char stem[4096], file[NAME], prefix[NAME];
+    ek_fold *folds;
+    ek_c_names names;
+    ek_c_plan plan;
     ek_c_source source;
-    uint8_t *pixels;
-    float *values, *outputs, *mean;
+    images tests, seen;
+    float *mean;              /* and deviations; of each channel */
+    float *memory, *computed; /* of the proof; an image is behind the array, normalised */
 }
 export;
 
-/* ---- Names -------------------------------------------------------------------------------------------------- */
+/* ---- Its numbers -------------------------------------------------------------------------------------------- */
 
-static bool is_letter(char c)
+/* Norms that stay are a scale and a shift. (ek_net_fold has checked those that are folded.) */
+static ek_status check_norm(const ek_net *net, int layer)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-}
-
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-/* PATH without ".c", and its last part, whose other characters become '_' in the prefix. */
-static ek_status set_names(export *x)
-{
-    const size_t length = strlen(x->path), cut = length > 2 && !strcmp(x->path + length - 2, ".c") ? 2 : 0;
-    if (length - cut + 8 > sizeof x->stem)
-        return ek_fail(EK_ERR_ARGUMENT, "the path of the C files is longer than %zu bytes", sizeof x->stem - 8);
-    memcpy(x->stem, x->path, length - cut);
-    const char *slash = strrchr(x->stem, '/'), *name = slash ? slash + 1 : x->stem;
-    if (!*name || strlen(name) >= NAME || strpbrk(name, "\"\\\n*?%$@"))
-        return ek_fail(EK_ERR_ARGUMENT, "%.256s: the C files need a name of 1 to %d letters, digits and the like",
-                       x->path, NAME - 1);
-    memcpy(x->file, name, strlen(name));
-    const char *prefix = x->o->prefix ? x->o->prefix : name;
-    size_t at = 0;
-    if (!x->o->prefix && is_digit(*prefix))
-        x->prefix[at++] = 'n';
-    for (size_t i = 0; prefix[i]; i++) {
-        const bool fine = is_letter(prefix[i]) || (is_digit(prefix[i]) && at > 0);
-        if (at + 1 >= NAME || (x->o->prefix && !fine))
-            return ek_fail(
-                EK_ERR_ARGUMENT,
-                "the prefix '%.80s' is no beginning of C's names: up to %d letters, digits and underscores, "
-                "a letter first",
-                prefix, NAME - 1);
-        x->prefix[at++] = fine ? prefix[i] : '_';
+    const ek_layer *l = &net->layers[layer];
+    char label[EK_LABEL_SIZE];
+    for (int64_t c = 0; l->o.batchnorm.tracking && c < l->in.c; c++) {
+        const ek_affine a = ek_fold_norm(net, l, c, (ek_affine){1, 0});
+        if (!isfinite((float)a.scale) || !isfinite((float)a.shift))
+            return ek_fail(EK_ERR_NUMERIC, "%s: channel %jd is multiplied by %g, and %g is added: no finite numbers",
+                           ek_layer_label(net, layer, label), (intmax_t)c, a.scale, a.shift);
     }
-    return x->prefix[0] ? EK_OK : ek_fail(EK_ERR_ARGUMENT, "the prefix of the C files' names is empty");
+    return EK_OK;
+}
+
+static ek_status fold_net(export *x)
+{
+    EK_TRY(ek_check_values(x->net));
+    x->folds = ek_calloc((size_t)x->net->layer_count, sizeof *x->folds);
+    if (!x->folds)
+        return EK_ERR_MEMORY;
+    EK_TRY(ek_net_fold(&x->folded, x->net, x->folds));
+    for (int i = 0; i < x->net->layer_count; i++)
+        if (x->folds[i].outcome != EK_FOLD_NO_NORM && x->folds[i].outcome != EK_FOLD_DONE)
+            EK_TRY(check_norm(x->net, i));
+    return ek_c_plan_new(&x->plan, x->folded);
 }
 
 /* ---- The self-test's samples -------------------------------------------------------------------------------- */
 
-/* Bytes of images that are not there: the same for every export. */
-static void fill_random(uint8_t *pixels, int64_t count)
+/* Bytes of images that are not there, the same for every export; from number `first` on. */
+static void fill_random(uint8_t *pixels, int64_t first, int64_t count)
 {
     for (int64_t i = 0; i < count; i += 4) {
         uint32_t bits[4];
-        ek_random4(0, EK_RANDOM_INIT, UINT32_MAX, (uint64_t)i, bits);
+        ek_random4(0, EK_RANDOM_INIT, UINT32_MAX, (uint64_t)(first + i), bits);
         for (int64_t j = i; j < count && j < i + 4; j++)
             pixels[j] = (uint8_t)(bits[j - i] >> 24);
     }
 }
 
-static ek_status check_samples(const export *x, ek_dims in)
+static ek_status count_samples(const export *x, int64_t *count)
 {
+    const ek_dims in = x->net->input;
     ek_dataset_info info;
     ek_dataset_get_info(x->o->samples, &info);
+    *count = info.count;
     if (info.channels != in.c || info.height != in.h || info.width != in.w)
         return ek_fail(EK_ERR_SHAPE, "images of the self-test are %dx%dx%d, the net's input is %dx%dx%d",
                        info.channels, info.height, info.width, in.c, in.h, in.w);
     return info.count > 0 ? EK_OK : ek_fail(EK_ERR_ARGUMENT, "the data set for the self-test is empty");
 }
 
-static ek_status record_tests(export *x)
+/* `wanted` images, evenly spread over the samples, or random ones from number `first` on. */
+static ek_status predict_images(const export *x, images *m, int64_t wanted, int64_t first)
 {
-    const ek_dims in = x->net->input;
-    const int64_t inputs = ek_dims_count(in), outputs = ek_dims_count(ek_net_output(x->net));
-    int64_t tests = x->o->tests ? x->o->tests : TESTS, count = tests;
-    if (x->o->samples) {
-        ek_dataset_info info;
-        EK_TRY(check_samples(x, in));
-        ek_dataset_get_info(x->o->samples, &info);
-        count = info.count;
-        tests = tests < count ? tests : count;
-    }
-    const size_t values = ek_size_mul((size_t)tests, (size_t)inputs);
-    x->pixels = ek_calloc(values, 1);
-    x->values = ek_calloc(values, sizeof *x->values);
-    x->outputs = ek_calloc(ek_size_mul((size_t)tests, (size_t)outputs), sizeof *x->outputs);
-    if (!x->pixels || !x->values || !x->outputs)
+    const int64_t inputs = ek_dims_count(x->net->input), outputs = ek_dims_count(ek_net_output(x->net));
+    int64_t there = wanted;
+    if (x->o->samples)
+        EK_TRY(count_samples(x, &there));
+    m->count = wanted < there ? wanted : there;
+    const size_t values = ek_size_mul((size_t)m->count, (size_t)inputs);
+    m->pixels = ek_calloc(values, 1);
+    m->values = ek_calloc(values, sizeof *m->values);
+    m->outputs = ek_calloc(ek_size_mul((size_t)m->count, (size_t)outputs), sizeof *m->outputs);
+    if (!m->pixels || !m->values || !m->outputs)
         return EK_ERR_MEMORY;
     if (!x->o->samples)
-        fill_random(x->pixels, (int64_t)values);
-    for (int64_t i = 0; x->o->samples && i < tests; i++) /* evenly spread */
-        EK_TRY(ek_dataset_read(x->o->samples, i * count / tests, x->pixels + i * inputs));
+        fill_random(m->pixels, first * inputs, m->count * inputs);
+    for (int64_t i = 0; x->o->samples && i < m->count; i++)
+        EK_TRY(ek_dataset_read(x->o->samples, i * there / m->count, m->pixels + i * inputs));
     for (size_t i = 0; i < values; i++)
-        x->values[i] = (float)x->pixels[i] / 255;
-    EK_TRY(ek_predict(x->net, tests, x->values, 1, x->outputs));
-    for (int64_t i = 0; i < tests * outputs; i++)
-        if (!isfinite(x->outputs[i]))
-            return ek_fail(EK_ERR_NUMERIC, "output %lld of image %lld of the self-test is NaN or infinite",
-                           (long long)(i % outputs), (long long)(i / outputs));
-    x->source.tests = (int)tests;
+        m->values[i] = (float)m->pixels[i] / 255;
+    EK_TRY(ek_predict(x->net, m->count, m->values, 1, m->outputs));
+    for (int64_t i = 0; i < m->count * outputs; i++)
+        if (!isfinite(m->outputs[i]))
+            return ek_fail(EK_ERR_NUMERIC, "output %jd of image %jd of the self-test is NaN or infinite",
+                           (intmax_t)(i % outputs), (intmax_t)(i / outputs));
+    return EK_OK;
+}
+
+static void free_images(images *m)
+{
+    ek_free(m->pixels);
+    ek_free(m->values);
+    ek_free(m->outputs);
+}
+
+/* ---- The proof ---------------------------------------------------------------------------------------------- */
+
+static double largest_output(const export *x, const images *m)
+{
+    const int64_t count = m->count * ek_dims_count(ek_net_output(x->net));
+    double most = 0;
+    for (int64_t i = 0; i < count; i++)
+        most = fmax(most, fabs((double)m->outputs[i]));
+    return most;
+}
+
+/* The text's arithmetic on image i of the self-test: the largest difference of an output. */
+static double difference(const export *x, int64_t i)
+{
+    const ek_c_source *s = &x->source;
+    const int64_t inputs = ek_dims_count(x->net->input), outputs = ek_dims_count(ek_net_output(x->net));
+    const int64_t plane = inputs / x->net->input.c;
+    const float *values = x->tests.values + i * inputs, *expected = x->tests.outputs + i * outputs;
+    float *image = x->memory + x->plan.memory;
+    for (int64_t j = 0; j < inputs; j++)
+        image[j] = s->mean ? (values[j] - s->mean[j / plane]) / s->std[j / plane] : values[j];
+    ek_c_run(&x->plan, image, x->memory, x->computed);
+    double most = 0;
+    for (int64_t k = 0; k < outputs; k++) {
+        const double apart = fabs((double)x->computed[k] - (double)expected[k]);
+        most = apart <= most ? most : apart; /* a NaN stays */
+    }
+    return most;
+}
+
+/* What the self-test allows: a share of the largest output of all images; one near zero is not held to its own size. */
+static ek_status prove(export *x)
+{
+    const size_t numbers = ek_size_add((size_t)x->plan.memory, (size_t)ek_dims_count(x->net->input));
+    const double largest = fmax(largest_output(x, &x->tests), largest_output(x, &x->seen));
+    double most = 0;
+    x->memory = ek_calloc(numbers, sizeof *x->memory);
+    x->computed = ek_calloc((size_t)ek_dims_count(ek_net_output(x->net)), sizeof *x->computed);
+    if (!x->memory || !x->computed)
+        return EK_ERR_MEMORY;
+    for (int64_t i = 0; i < x->tests.count && i < PROVED; i++) {
+        const double apart = difference(x, i);
+        if (!(apart <= LIMIT * largest))
+            return ek_fail(
+                EK_ERR_NUMERIC,
+                "not written: the C text's outputs would differ by %.3g, where the largest is %.3g: its sums "
+                "cancel, or numbers within the net are too large for floats",
+                apart, largest);
+        most = fmax(most, apart);
+    }
+    x->source.allowed = fmax(SHARE * largest, NOISE * most);
     return EK_OK;
 }
 
@@ -134,45 +197,32 @@ static ek_status set_source(export *x)
     if (!x->mean)
         return EK_ERR_MEMORY;
     EK_TRY(ek_net_normalization(x->net, &normalized, x->mean, x->mean + channels));
-    x->source.prefix = x->prefix;
-    x->source.file = x->file;
-    x->source.net = x->folded;
-    x->source.unfolded = x->net;
-    x->source.mean = normalized ? x->mean : NULL;
-    x->source.std = normalized ? x->mean + channels : NULL;
-    x->source.pixels = x->pixels;
-    x->source.outputs = x->outputs;
-    x->source.real = x->o->samples != NULL;
-    x->source.tolerance = tolerance;
+    x->source = (ek_c_source){.names = &x->names,
+                              .unfolded = x->net,
+                              .mean = normalized ? x->mean : NULL,
+                              .std = normalized ? x->mean + channels : NULL,
+                              .tests = (int)x->tests.count,
+                              .pixels = x->tests.pixels,
+                              .outputs = x->tests.outputs,
+                              .real = x->o->samples != NULL};
     return EK_OK;
-}
-
-static ek_status write_file(const export *x, const char *ending, const ek_text *text)
-{
-    char path[sizeof x->stem];
-    ek_file_writer *writer;
-    snprintf(path, sizeof path, "%s%s", x->stem, ending);
-    EK_TRY(ek_file_create(&writer, path));
-    const ek_status status = ek_file_write(writer, text->text, text->length);
-    if (!status)
-        return ek_file_commit(writer);
-    ek_file_abandon(writer);
-    return status;
 }
 
 static ek_status run(export *x)
 {
+    const int64_t tests = x->o->tests ? x->o->tests : TESTS;
     ek_text c = {0}, h = {0};
-    EK_TRY(set_names(x));
     EK_TRY(ek_net_finish(x->net));
-    EK_TRY(ek_net_fold(&x->folded, x->net, NULL));
-    EK_TRY(record_tests(x));
+    EK_TRY(fold_net(x));
+    EK_TRY(predict_images(x, &x->tests, tests, 0));
+    const int64_t fit = SEEN_VALUES / ek_dims_count(x->net->input);
+    if (fit > 0)
+        EK_TRY(predict_images(x, &x->seen, fit < SEEN ? fit : SEEN, tests));
     EK_TRY(set_source(x));
-    ek_status status = ek_c_write(&x->source, &c, &h);
+    EK_TRY(prove(x));
+    ek_status status = ek_c_write(&x->source, &x->plan, &c, &h);
     if (!status)
-        status = write_file(x, ".h", &h);
-    if (!status)
-        status = write_file(x, ".c", &c);
+        status = ek_c_write_files(&x->names, &c, &h);
     ek_free(c.text);
     ek_free(h.text);
     return status;
@@ -181,19 +231,23 @@ static ek_status run(export *x)
 ek_status ek_export_c(ek_net *net, const char *path, const ek_export_c_options *options)
 {
     static const ek_export_c_options defaults = {0};
-    export x = {.net = net, .path = path, .o = options ? options : &defaults};
+    export x = {.net = net, .o = options ? options : &defaults};
     if (!path)
         return ek_fail(EK_ERR_ARGUMENT, "ek_export_c: path is NULL");
     if (x.o->tests < 0 || x.o->tests > TESTS_MAX)
         return ek_fail(EK_ERR_ARGUMENT, "ek_export_c: tests (%d) must be 0 to %d", x.o->tests, TESTS_MAX);
+    EK_TRY(ek_c_set_names(&x.names, path, x.o->prefix));
     const ek_status status = run(&x);
     if (!status && x.o->report)
         *x.o->report =
             (ek_export_c_report){.constants = x.source.constants, .memory = x.source.memory, .tests = x.source.tests};
+    ek_c_plan_free(&x.plan);
     ek_net_free(x.folded);
-    ek_free(x.pixels);
-    ek_free(x.values);
-    ek_free(x.outputs);
+    free_images(&x.tests);
+    free_images(&x.seen);
+    ek_free(x.folds);
     ek_free(x.mean);
+    ek_free(x.memory);
+    ek_free(x.computed);
     return status;
 }

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT
+ * What nets as C in float (io/c_source.c) and in integers (quant/emit.c) share: names, arrays of numbers, the class of
+ * outputs, and the pair of files. */
+#ifndef EK_IO_C_FILES_H
+#define EK_IO_C_FILES_H
+
+#include "base/status.h"
+#include "base/text.h"
+
+#include <stdint.h>
+
+enum { EK_C_NAME = 64 };
+
+typedef struct ek_c_names {
+    char stem[4096];        /* the path without ".c" */
+    char file[EK_C_NAME];   /* its last part: the header's name */
+    char prefix[EK_C_NAME]; /* what names begin with */
+    char upper[EK_C_NAME];  /* macros: the same in capitals */
+} ek_c_names;
+
+/* The names for PATH.c and PATH.h; a PATH that ends in ".c" is taken without it. The prefix, where none is given, is
+ * the path's last part: what is no letter, digit or underscore becomes an underscore, an 'n' goes before a digit.
+ * EK_ERR_ARGUMENT for a path without a last part, one of more than 63 bytes or with a character that an #include or a
+ * comment cannot hold; for a given prefix that is no beginning of C's names. */
+ek_status ek_c_set_names(ek_c_names *names, const char *path, const char *prefix);
+
+/* "static const TYPE PREFIX_NAME_7[COUNT]QUALIFIER = {", numbers on lines of 110 columns, the end. *column is
+ * ek_c_put_number's own. */
+void ek_c_begin_array(ek_text *text, const char *type, const char *prefix, const char *name, int number,
+                      int64_t count, const char *qualifier, int *column);
+void ek_c_put_number(ek_text *text, const char *number, int length, int *column);
+void ek_c_end_array(ek_text *text);
+
+/* "PREFIX_class", which finds the class of outputs of this type. */
+void ek_c_put_class(ek_text *text, const ek_c_names *names, const char *type);
+
+/* A stamp, of what the C file has behind its #include, stands in both files, so that those of two exports do not
+ * compile together: in the header a macro, in the C file, behind the #include, an #error where it is another. */
+uint32_t ek_c_stamp(const ek_text *body);
+void ek_c_put_stamp(ek_text *header, const ek_c_names *names, uint32_t stamp);
+void ek_c_put_check(ek_text *source, const ek_c_names *names, uint32_t stamp);
+
+/* Both files, as a model file is written; until both are written and on their disk, neither has its name. */
+ek_status ek_c_write_files(const ek_c_names *names, const ek_text *c, const ek_text *h);
+
+#endif
