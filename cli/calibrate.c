@@ -185,7 +185,12 @@ int cli_calibrate(const cli_command *self, int argc, char **argv)
     int status = cli_parse(self, options, argc, argv);
     if (status != CLI_GO)
         return status;
-    status = calibrate(self, &c);
+    /* The model itself may be replaced: it stays a model that can be trained on. */
+    status = cli_check_files(
+        self,
+        (const cli_file[]){{"--net", cli_net_file(c.net_name), false}, {"--out", c.out, true}, {.called = NULL}});
+    if (status == CLI_GO)
+        status = calibrate(self, &c);
     free(c.moving);
     ek_dataset_free(c.train);
     ek_dataset_free(c.val);

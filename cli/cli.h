@@ -158,6 +158,24 @@ void cli_signals_release(void);
  * CLI_GO, or CLI_FAILED with a message. */
 int cli_probe_output(const cli_command *self, const char *path, int64_t size);
 
+/* Whether both paths lead to one file or folder, which may be yet to be made. Devices and pipes are none (files.c). */
+bool cli_same_file(const char *a, const char *b);
+
+/* A file that a command line names: by which option or operand, and whether it is written to. */
+typedef struct cli_file {
+    const char *called; /* "--out", "MODEL" */
+    const char *path;   /* NULL: not given */
+    bool written;
+} cli_file;
+
+/* Nothing that is written may be the same as another file of the list, which ends with a NULL `called`: CLI_GO, or
+ * CLI_USAGE after a message. */
+int cli_check_files(const cli_command *self, const cli_file *files);
+
+/* A word that a message tells a user to type, in quotes for a shell, ' as '\''; cut where there is no room. */
+enum { CLI_QUOTED = 1024 };
+const char *cli_quote(const char *word, char quoted[CLI_QUOTED]);
+
 /* ---- Nets and data (model.c) ---------------------------------------------------------------------------------- */
 
 #define CLI_DATA_DEFAULT "fashion-mnist"
@@ -166,6 +184,14 @@ int cli_probe_output(const cli_command *self, const char *path, int64_t size);
 /* A built-in net, or the net that the text file `name` describes; NULL with a message. A built-in net is made for the
  * images and classes of `data`, or is of its own shape where that is NULL. */
 ek_net *cli_net_open(const cli_command *self, const char *name, const ek_dataset_info *data);
+
+bool cli_is_builtin(const char *name);
+
+/* The name of a net's text file; NULL where it is a built-in net's, or NULL. */
+static inline const char *cli_net_file(const char *name)
+{
+    return name && !cli_is_builtin(name) ? name : NULL;
+}
 
 /* The net in a model file, or where `net_name` is set that net (cli_net_open) with the file's weights; NULL with a
  * message. */

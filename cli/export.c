@@ -54,19 +54,11 @@ static bool is_text(const char *path)
     return size == sizeof bytes && !memchr(bytes, 0, sizeof bytes);
 }
 
-static bool is_builtin(const char *name)
-{
-    for (int i = 0; ek_net_builtin_name(i); i++)
-        if (!strcmp(ek_net_builtin_name(i), name))
-            return true;
-    return false;
-}
-
 ek_net *cli_export_open(const cli_command *self, const char *model, const char *net_name, bool weights_matter)
 {
     struct stat info;
     const bool net_alone =
-        !net_name && (stat(model, &info) ? is_builtin(model) : S_ISREG(info.st_mode) && is_text(model));
+        !net_name && (stat(model, &info) ? cli_is_builtin(model) : S_ISREG(info.st_mode) && is_text(model));
     if (net_alone && weights_matter) {
         cli_fail(self, "%s: a net without weights; train it, and export the model", model);
         return NULL;

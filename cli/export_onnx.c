@@ -116,6 +116,9 @@ int cli_export_onnx(const cli_command *self, int argc, char **argv)
         status = cli_usage(self, "--split: '%s' is neither train nor test", x.split);
     if (status == CLI_GO)
         status = read_batch(self, &x);
+    if (status == CLI_GO)
+        status = cli_check_files(
+            self, (const cli_file[]){{"MODEL", x.model, false}, {"--out", x.out, true}, {.called = NULL}});
     if (status != CLI_GO)
         return status;
     status = export(self, &x);

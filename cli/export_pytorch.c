@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * evenkeel export --to pytorch: a net as a module in Python. */
+#define _POSIX_C_SOURCE 200809L
 #include "export.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 int cli_export_pytorch(const cli_command *self, int argc, char **argv)
 {
@@ -17,6 +19,11 @@ int cli_export_pytorch(const cli_command *self, int argc, char **argv)
         {.name = NULL},
     };
     int status = cli_parse(self, options, argc, argv);
+    if (status == CLI_GO)
+        status = cli_check_files(self, (const cli_file[]){{"MODEL", access(model, F_OK) ? NULL : model, false},
+                                                          {"--weights", weights, true},
+                                                          {"--out", out && strcmp(out, "-") ? out : NULL, true},
+                                                          {.called = NULL}});
     if (status != CLI_GO)
         return status;
     ek_net *net = cli_export_open(self, model, NULL, false);

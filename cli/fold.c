@@ -177,6 +177,11 @@ int cli_fold(const cli_command *self, int argc, char **argv)
     int status = cli_parse(self, options, argc, argv);
     if (status == CLI_GO)
         status = cli_evaluation_check(self, &f.e);
+    if (status == CLI_GO) /* folding cannot be undone, and a folded model is no longer to be trained */
+        status = cli_check_files(self, (const cli_file[]){{"MODEL", f.e.model, false},
+                                                          {"--net", cli_net_file(f.e.net_name), false},
+                                                          {"--out", f.out, true},
+                                                          {.called = NULL}});
     if (status != CLI_GO)
         return status;
     status = fold(self, &f);

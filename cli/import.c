@@ -134,6 +134,12 @@ int cli_import(const cli_command *self, int argc, char **argv)
         status = read_shape(self, &in);
     if (status == CLI_GO)
         status = check_options(self, &in);
+    if (status == CLI_GO)
+        status = cli_check_files(self, (const cli_file[]){{"FILE", in.weights.file, false},
+                                                          {"--net", cli_net_file(in.weights.net), false},
+                                                          {"--labels", in.onnx.labels, false},
+                                                          {"--out", in.out, true},
+                                                          {.called = NULL}});
     if (status != CLI_GO)
         return status;
     status = import_file(self, &in);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,12 +31,37 @@ static bool is_torn(const char *path)
     return last != '\n';
 }
 
+/* Whether what the file holds is a log: it begins as a record does, as far as that goes, or with a JSON object that
+ * says its event, which other programs may have written anew. What cannot be read, as a pipe, holds nothing. */
+static bool is_log(const char *path)
+{
+    static const char begin[] = "{\"event\":";
+    enum { FIRST_LINE = 1 << 20 };
+    const int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    struct stat info;
+    char *text = fd >= 0 && !fstat(fd, &info) && S_ISREG(info.st_mode) ? malloc(FIRST_LINE) : NULL;
+    const ssize_t size = text ? read(fd, text, FIRST_LINE) : 0;
+    size_t at = 0;
+    while ((ssize_t)at < size && strchr(" \t\r\n", text[at]) && text[at])
+        at++;
+    cli_span rest = {size > 0 ? text + at : NULL, size > 0 ? (size_t)size - at : 0}, line, value;
+    const size_t shown = rest.size < sizeof begin - 1 ? rest.size : sizeof begin - 1;
+    const bool is = !rest.size || !memcmp(rest.at, begin, shown) ||
+                    (cli_log_line(&rest, &line) && cli_json_is_valid(line) && cli_json_member(line, "event", &value));
+    free(text);
+    if (fd >= 0)
+        close(fd);
+    return is;
+}
+
 int cli_log_open(cli_training *t)
 {
     const char *path = t->set->log;
     t->log.fd = -1;
     if (!path)
         return CLI_GO;
+    if (!is_log(path))
+        return cli_fail(t->self, "--log %s: is there and is no log of runs, to which records could be added", path);
     t->log.fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
     if (t->log.fd < 0)
         return cli_fail(t->self, "--log %s: cannot be written: %s", path, strerror(errno));

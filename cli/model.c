@@ -8,7 +8,7 @@
 
 enum { NET_TEXT_MAX = 1 << 20 };
 
-static bool is_builtin(const char *name)
+bool cli_is_builtin(const char *name)
 {
     for (int i = 0; ek_net_builtin_name(i); i++)
         if (!strcmp(ek_net_builtin_name(i), name))
@@ -65,7 +65,7 @@ static char *read_net_text(const cli_command *self, const char *path)
 ek_net *cli_net_open(const cli_command *self, const char *name, const ek_dataset_info *data)
 {
     ek_net *net = NULL;
-    if (is_builtin(name)) {
+    if (cli_is_builtin(name)) {
         net = data ? ek_net_builtin_for(name, data->channels, data->height, data->width, data->classes)
                    : ek_net_builtin(name);
     } else {

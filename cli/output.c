@@ -126,6 +126,21 @@ void cli_put_text(const char *text)
     cli_put(text, strlen(text));
 }
 
+const char *cli_quote(const char *word, char quoted[CLI_QUOTED])
+{
+    size_t at = 0;
+    quoted[at++] = '\'';
+    for (; *word && at + 6 < CLI_QUOTED; word++) {
+        const char *text = *word == '\'' ? "'\\''" : NULL;
+        const size_t length = text ? strlen(text) : 1;
+        memcpy(quoted + at, text ? text : word, length);
+        at += length;
+    }
+    quoted[at++] = '\'';
+    quoted[at] = 0;
+    return quoted;
+}
+
 void cli_put_saved(const char *path)
 {
     struct stat file, out;

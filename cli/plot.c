@@ -87,6 +87,12 @@ int cli_plot(const cli_command *self, int argc, char **argv)
     set.style.svg = ends_with(set.out, ".svg");
     if (!set.style.svg && !ends_with(set.out, ".png"))
         return cli_usage(self, "--out: '%s' ends neither with .svg nor with .png", set.out);
+    for (int i = 0; i < set.logs.count; i++) {
+        const int differ = cli_check_files(
+            self, (const cli_file[]){{"LOG", set.logs.word[i], false}, {"--out", set.out, true}, {.called = NULL}});
+        if (differ != CLI_GO)
+            return differ;
+    }
     cli_runs runs = {.count = 0};
     const int status = draw(self, &set, &runs);
     cli_runs_free(&runs);

@@ -99,7 +99,13 @@ int cli_report(const cli_command *self, int argc, char **argv)
         status = cli_evaluation_check(self, &s.e);
     if (status != CLI_GO)
         return status;
-    status = make_page(self, &s);
+    status = cli_check_files(self, (const cli_file[]){{"MODEL", s.e.model, false},
+                                                      {"--net", cli_net_file(s.e.net_name), false},
+                                                      {"--log", s.log, false},
+                                                      {"--out", s.out, true},
+                                                      {.called = NULL}});
+    if (status == CLI_GO)
+        status = make_page(self, &s);
     cli_runs_free(&s.runs);
     cli_evaluation_free(&s.e);
     return cli_finish(self, status);

@@ -208,9 +208,10 @@ static int save(cli_training *t)
         status = ek_net_save(t->net, t->set->out);
     cli_signals_release();
     cli_watch_release(t);
+    char folder[CLI_QUOTED];
     if (status && t->kept)
-        return cli_fail(t->self, "%s; all of the training is in %s, from which --resume '%s' saves it", ek_error(),
-                        t->kept, cli_checkpoints(t->set));
+        return cli_fail(t->self, "%s; all of the training is in %s, from which --resume %s saves it", ek_error(),
+                        t->kept, cli_quote(cli_checkpoints(t->set), folder));
     if (status)
         return cli_fail(t->self, "%s", ek_error());
     if (!t->set->quiet)
@@ -228,6 +229,23 @@ static int write_report(cli_training *t, bool done, const char *message)
 
 /* ---- All of it ------------------------------------------------------------------------------------------------ */
 
+/* What an interrupt leaves, and how to go on. The newest checkpoint may lag behind, where a later one failed. */
+static void tell_interrupt(const cli_training *t, char *message, size_t size)
+{
+    char folder[CLI_QUOTED];
+    const int length = snprintf(message, size, "%s: %s; ", cli_interrupt_name(), ek_error());
+    message += length < (int)size ? length : (int)size - 1;
+    size -= length < (int)size ? (size_t)length : size - 1;
+    if (t->kept)
+        snprintf(message, size, "to go on, give the same options and --resume %s",
+                 cli_quote(cli_checkpoints(t->set), folder));
+    else if (t->not_kept)
+        snprintf(message, size, "nothing of it is kept: no checkpoint could be written: %s", t->not_kept);
+    else
+        snprintf(message, size, "nothing of it is kept%s",
+                 cli_checkpoints(t->set) ? ", since not one step was done" : ", which --checkpoint DIR would do");
+}
+
 /* Says, saves and writes down how it ended. A training that stopped did so because a signal came, or because standard
  * output broke, which cli_finish reports. */
 static int finish(cli_training *t, ek_status trained)
@@ -242,10 +260,7 @@ static int finish(cli_training *t, ek_status trained)
         cli_interrupt_late();
     if (trained == EK_ERR_STOPPED && cli_interrupted()) {
         reason = "interrupted";
-        snprintf(message, sizeof message, "%s: %s; %s%s%s", cli_interrupt_name(), ek_error(),
-                 t->kept ? "to go on, give the same options and --resume '"
-                         : "nothing of it is kept, which --checkpoint DIR would do",
-                 t->kept ? cli_checkpoints(t->set) : "", t->kept ? "'" : "");
+        tell_interrupt(t, message, sizeof message);
         cli_fail(t->self, "%s", message);
     } else if (trained == EK_ERR_STOPPED) {
         reason = "stopped";
@@ -315,10 +330,31 @@ static int check_options(const cli_command *self, const cli_settings *set)
     return cli_usage(self, "%s", text);
 }
 
+/* A model may take the place of the one that it starts from. */
+static int check_files(const cli_command *self, const cli_settings *set)
+{
+    const char *init = init_of(set->init) < 0 ? set->init : NULL;
+    const int status = cli_check_files(
+        self, (const cli_file[]){{"--net", cli_net_file(set->net), false},
+                                 {set->resume ? "--resume" : "--checkpoint", cli_checkpoints(set), false},
+                                 {"--tensorboard", set->board, false},
+                                 {"--out", set->out, true},
+                                 {"--report", set->report, true},
+                                 {"--log", set->log, true},
+                                 {.called = NULL}});
+    return status != CLI_GO ? status
+                            : cli_check_files(self, (const cli_file[]){{"--init", init, false},
+                                                                       {"--report", set->report, true},
+                                                                       {"--log", set->log, true},
+                                                                       {.called = NULL}});
+}
+
 static int train(cli_training *t)
 {
     const cli_settings *set = t->set;
-    int status = open_net(t, NULL);
+    int status = check_files(t->self, set);
+    if (status == CLI_GO)
+        status = open_net(t, NULL);
     if (status == CLI_GO && set->out)
         status = probe_out(t);
     if (status == CLI_GO)
@@ -362,8 +398,6 @@ static int check_settings(const cli_command *self, cli_settings *set)
                          set->weights.renames.count ? "--rename" : "--leave");
     if (set->ghost && !set->micro_batch)
         return cli_usage(self, "--ghost says how --micro-batch M treats statistics; add that");
-    if (set->out && set->report && !strcmp(set->out, set->report))
-        return cli_usage(self, "--out and --report name the same file");
     if (set->checkpoint && set->resume)
         return cli_usage(self, "--resume DIR keeps checkpoints in that folder, too; leave out --checkpoint");
     if ((set->every || set->keep) && !cli_checkpoints(set))
@@ -479,6 +513,7 @@ int cli_train(const cli_command *self, int argc, char **argv)
     ek_dataset_free(t.val);
     ek_net_free(t.net);
     free(t.kept);
+    free(t.not_kept);
     cli_interrupt_raise();
     return result;
 }

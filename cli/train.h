@@ -75,6 +75,7 @@ typedef struct cli_training {
     int epochs;         /* that are finished */
     int64_t skipped;    /* steps that were left out in them */
     char *kept;         /* the last checkpoint that was written; NULL: none */
+    char *not_kept;     /* why the last one that was tried was not; NULL: it was, or none was tried */
     char recipe[256];   /* what the model depends on beside the trainer's options */
 
     cli_log log;

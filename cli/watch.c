@@ -139,6 +139,8 @@ static void take_skipped(cli_training *t, const ek_fit_event *event)
 
 static void take_checkpoint(cli_training *t, const ek_fit_event *event)
 {
+    free(t->not_kept);
+    t->not_kept = event->status ? strdup(event->message) : NULL;
     if (event->status) {
         cli_watch_warn(t, "no checkpoint: %s; training goes on", event->message);
         return;
@@ -219,7 +221,7 @@ bool cli_watch_event(cli_training *t, const ek_fit_event *event)
         take_checkpoint(t, event);
         break;
     case EK_EVENT_BROKEN:
-        cli_watch_warn(t, "%s; trying the checkpoint before it", event->message);
+        cli_watch_warn(t, "%s%s", event->message, event->older ? "; trying the checkpoint before it" : "");
         break;
     case EK_EVENT_RESUME:
         take_resume(t, event);

@@ -716,7 +716,7 @@ typedef enum ek_fit_event_kind {
     EK_EVENT_EPOCH = 1,      /* after each epoch, validation included */
     EK_EVENT_CHECKPOINT = 2, /* a checkpoint was written, or could not be: status; training goes on either way */
     EK_EVENT_BROKEN = 3, /* resume: the checkpoint at `path` cannot be used, `message` says why; the one before it is
-                              * tried */
+                              * tried, of `older` ones */
     EK_EVENT_RESUME =
         4, /* resume: training goes on from the checkpoint at `path`, behind step `step` of `epoch`; then,
                               * before the first step, EK_EVENT_EPOCH is told again for each finished epoch */
@@ -753,6 +753,7 @@ typedef struct ek_fit_event {
     bool has_moving; /* EPOCH, with exact_compare and validation data: the fields below are set, the validation's */
     double moving_loss, moving_accuracy; /* with the moving statistics, both NaN where that is not finite; val_* are
                                           * with the exact ones */
+    int older; /* BROKEN: checkpoints that are left to try; 0: none, and ek_fit fails with EK_ERR_FORMAT */
 } ek_fit_event;
 
 /* Random changes of training images, keyed by the trainer's seed, the epoch and the sample's number in its data set:
@@ -791,7 +792,8 @@ typedef struct ek_fit_options {
     uint64_t seed;   /* of the shuffling, keyed with the epoch; default 0 */
     bool no_shuffle; /* samples in file order; default: shuffled anew each epoch */
     int threads;     /* default ek_cpu_count() */
-    /* Called on the thread that called ek_fit; non-zero stops with EK_ERR_STOPPED after the step or epoch. */
+    /* Called on the thread that called ek_fit; non-zero stops with EK_ERR_STOPPED after the step or epoch, or
+     * before another checkpoint is tried (EK_EVENT_BROKEN). */
     int (*on_event)(void *user, const ek_fit_event *event);
     void *user;
     ek_augment_options augment; /* default: images as they are */

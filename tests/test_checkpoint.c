@@ -118,8 +118,8 @@ static ek_dataset *train, *val;
 /* Stops where it is told to, and keeps what it hears. */
 typedef struct listener {
     int64_t stop_at; /* total steps; 0: never */
-    bool stop_resumed;
-    int written, failed, broken, epochs, again, best;
+    bool stop_resumed, stop_broken;
+    int written, failed, broken, older, epochs, again, best;
     int64_t resumed; /* total steps of the checkpoint, 0: none */
     double val_accuracy;
     char message[512];
@@ -144,6 +144,9 @@ static int listen(void *user, const ek_fit_event *event)
         break;
     case EK_EVENT_BROKEN:
         l->broken++;
+        l->older = event->older;
+        if (l->stop_broken)
+            return 1;
         break;
     case EK_EVENT_RESUME:
         l->resumed = event->total_steps;
@@ -455,6 +458,15 @@ static void test_none_whole(void **state)
     assert_int_equal(fit(net, o, &l), EK_ERR_FORMAT);
     assert_int_equal(l.broken, 2);
     assert_non_null(strstr(ek_error(), "of its 2 checkpoints none can be used"));
+    assert_int_equal(l.older, 0);
+    listener once = {.stop_broken = true};
+    assert_int_equal(fit(net, o, &once), EK_ERR_STOPPED);
+    assert_int_equal(once.broken, 1);
+    assert_int_equal(once.older, 1);
+    assert_int_equal(once.written + once.failed, 0);
+    assert_int_equal(rmdir(newest), 0);
+    assert_int_equal(fit(net, o, &l), EK_ERR_FORMAT);
+    assert_non_null(strstr(ek_error(), "its only checkpoint cannot be used"));
     o.checkpoint = "fresh";
     assert_int_equal(fit(net, o, &l), EK_ERR_NOT_FOUND);
     o.checkpoint = "no/such";

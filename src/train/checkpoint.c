@@ -270,8 +270,8 @@ ek_status ek_checkpoints_write(ek_checkpoints *c, const ek_progress *progress)
     return EK_OK;
 }
 
-static ek_status resume_from(ek_checkpoints *c, const listing *l, ek_progress *progress,
-                             void (*broken)(void *user, const char *path, ek_status status), void *user)
+static ek_status resume_from(ek_checkpoints *c, const listing *l, ek_progress *progress, ek_checkpoint_broken *broken,
+                             void *user)
 {
     for (size_t i = 0; i < l->count; i++) {
         name_checkpoint(c, l->steps[i]);
@@ -280,15 +280,16 @@ static ek_status resume_from(ek_checkpoints *c, const listing *l, ek_progress *p
             c->newest = l->steps[i];
         if (!status || status == EK_ERR_ARGUMENT || status == EK_ERR_MEMORY)
             return status;
-        broken(user, c->path, status);
+        EK_TRY(broken(user, c->path, status, (int)(l->count - i) - 1));
     }
     if (!l->count)
         return no_checkpoint(c);
+    if (l->count == 1)
+        return ek_fail(EK_ERR_FORMAT, "%s: its only checkpoint cannot be used", c->folder);
     return ek_fail(EK_ERR_FORMAT, "%s: of its %zu checkpoints none can be used", c->folder, l->count);
 }
 
-ek_status ek_checkpoints_resume(ek_checkpoints *c, ek_progress *progress,
-                                void (*broken)(void *user, const char *path, ek_status status), void *user)
+ek_status ek_checkpoints_resume(ek_checkpoints *c, ek_progress *progress, ek_checkpoint_broken *broken, void *user)
 {
     listing l;
     ek_status status = list_folder(c, &l);

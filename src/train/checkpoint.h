@@ -31,9 +31,11 @@ void ek_checkpoints_free(ek_checkpoints *checkpoints);
 ek_status ek_checkpoints_write(ek_checkpoints *checkpoints, const ek_progress *progress);
 
 /* Takes the newest that is whole into the state and *progress; calls `broken` for those before it, with ek_error()
- * saying why. Errors as ek_fit's with resume. The net is changed by success alone. */
-ek_status ek_checkpoints_resume(ek_checkpoints *checkpoints, ek_progress *progress,
-                                void (*broken)(void *user, const char *path, ek_status status), void *user);
+ * saying why, and how many are `left` to try: what it returns, but for EK_OK, ends that. Errors as ek_fit's with
+ * resume. The net is changed by success alone. */
+typedef ek_status ek_checkpoint_broken(void *user, const char *path, ek_status status, int left);
+ek_status ek_checkpoints_resume(ek_checkpoints *checkpoints, ek_progress *progress, ek_checkpoint_broken *broken,
+                                void *user);
 
 /* The newest of those that were written or read whole; NULL: none yet. The path stands until the next call. */
 const char *ek_checkpoints_newest(ek_checkpoints *checkpoints);

@@ -188,8 +188,9 @@ ek_status ek_config_compare(const ek_config *c, const ek_safetensors *file, cons
     }
     if (!at)
         return EK_OK;
-    return ek_fail(EK_ERR_ARGUMENT,
-                   "%s belongs to another training (%s); go on as it was begun, or start anew elsewhere, "
-                   "with its weights if they are wanted: it is a model file, too",
-                   path, list);
+    return ek_fail(
+        EK_ERR_ARGUMENT,
+        "%s belongs to another training (%s); go on as it was begun, or start anew elsewhere, "
+        "with its weights if they are wanted: it is a model file, too, which `evenkeel train --init` takes",
+        path, list);
 }

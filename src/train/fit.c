@@ -186,15 +186,17 @@ static ek_status keep_when_due(ek_trainer *t)
     return keep_if(t, every && t->progress.total % every == 0, false);
 }
 
-static void tell_broken(void *user, const char *path, ek_status status)
+static ek_status tell_broken(void *user, const char *path, ek_status status, int left)
 {
     const ek_trainer *t = user;
     ek_fit_event event = new_event(t, EK_EVENT_BROKEN, 0);
     event.status = status;
     event.message = ek_error();
     event.path = path;
-    if (t->o.on_event)
-        t->o.on_event(t->o.user, &event);
+    event.older = left;
+    return tell(t, &event)
+               ? ek_fail(EK_ERR_STOPPED, "stopped behind checkpoint %s, which cannot be used, as asked", path)
+               : EK_OK;
 }
 
 /* The event of finished epoch `epoch`. */
@@ -371,9 +373,10 @@ static void install(ek_trainer *t)
 static ek_status train_all(ek_trainer *t)
 {
     ek_status status = begin(t);
+    const bool begun = !status;
     while (!status && !is_over(t))
         status = train_epoch(t);
-    if (status == EK_ERR_STOPPED && t->checkpoints && t->kept != t->progress.total) {
+    if (status == EK_ERR_STOPPED && begun && t->checkpoints && t->kept != t->progress.total) {
         keep(t);
         return stopped(t);
     }

@@ -65,6 +65,15 @@ for damage in cut flipped; do
     report "and leads to the same model" "$(cmp model.safetensors model2.safetensors 2>&1)"
 done
 
+mkdir one
+cp good/checkpoint-000000036.safetensors one/
+truncate -s 3000 one/checkpoint-000000036.safetensors
+run $train --resume one
+same "where there is none before it" "1 2 0 1" "$status $(wc -l <err) $(grep -c 'trying' err) \
+$(grep -c '^evenkeel train: one: its only checkpoint cannot be used$' err)"
+fails "another length names the way to have it" 1 "epochs: 6 in the checkpoint, 7 now.* \`evenkeel train --init\`" \
+    $train --epochs 7 --resume good
+
 # ---- Interrupted
 
 long="$EVENKEEL train --data tiny --net tiny.net --batch-size 16 --epochs 100000"
@@ -89,6 +98,18 @@ END
     run "$EVENKEEL" inspect "$(ls kept3/*.safetensors | tail -n 1)"
     same "its checkpoint is whole" 0 "$status"
 done
+
+mkdir "it's"
+signal() # OPTION ...: SIGTERM in the middle; in $said how to go on
+{
+    { (ulimit -f ${1} && shift && exec python3 "$here/read_log.py" signal TERM $long --quiet "$@") 2>&1; } | cat >err
+    said=$(sed -n 's/^evenkeel train: SIGTERM: stopped[^;]*; //p' err)
+}
+signal unlimited --checkpoint "it's" --every 1000
+same "a folder's name in quotes for a shell" "to go on, give the same options and --resume 'it'\\''s'" "$said"
+signal 1 --checkpoint full --every 100000
+same "no checkpoint could be written" 1 \
+    "$(echo "$said" | grep -Ec '^nothing of it is kept: no checkpoint could be written: full/.*: File too large$')"
 
 # ---- A broken pipe and a closed standard input
 

@@ -57,6 +57,55 @@ fails "a picture in no folder" 1 "gone/p.png" "$EVENKEEL" data show tiny -o gone
 fails "a picture that is a folder" 1 "folder" "$EVENKEEL" data show tiny -o folder
 absent "no temporary files" "*.tmp* folder/* gone*"
 
+# ---- Names that are one file
+
+cp model.safetensors input.safetensors
+ln -s input.safetensors link.safetensors
+printf 'input 1 28 28\nflatten\nlinear 10\n' >my.net
+cp my.net my.net.before
+$train --log own.log --log-every 0 --quiet
+cp own.log own.log.before
+once="$train --epochs 1"
+one_file() # CALLED CALLED COMMAND ...: refused, in these words
+{
+    called=$1 other=$2
+    shift 2
+    fails "${*##*/evenkeel }" 2 "^evenkeel [a-z -]+: $called and $other name the same file, '[^']*': give $other another name" "$@"
+}
+one_file --out --report $once --out rr --report ./rr
+one_file --out --log $once --out rr --log "$PWD/rr"
+one_file --report --log $once --report folder/../rr --log rr
+one_file --checkpoint --out $once --checkpoint rr --out rr
+one_file --tensorboard --report $once --tensorboard ./rr --report rr
+one_file --net --out $once --net my.net --out my.net
+one_file --net --log $once --net my.net --log my.net
+one_file --init --report $once --init input.safetensors --report link.safetensors
+one_file MODEL --out "$EVENKEEL" report input.safetensors --data tiny -o input.safetensors
+one_file --log --out "$EVENKEEL" report input.safetensors --data tiny --log own.log -o own.log
+one_file MODEL --out "$EVENKEEL" export link.safetensors --to pytorch -o input.safetensors
+one_file MODEL --weights "$EVENKEEL" export my.net --to pytorch -o rr --weights ./my.net
+one_file --weights --out "$EVENKEEL" export my.net --to pytorch -o rr --weights rr
+one_file MODEL --out "$EVENKEEL" export input.safetensors --to onnx -o ./input.safetensors
+one_file MODEL --out "$EVENKEEL" fold input.safetensors --data tiny -o input.safetensors
+one_file FILE --out "$EVENKEEL" import input.safetensors --net bn-lenet -o input.safetensors
+one_file --net --out "$EVENKEEL" calibrate input.safetensors --net my.net --data tiny -o my.net
+report "all of them are as they were" "$(cmp model.safetensors input.safetensors 2>&1; cmp my.net my.net.before 2>&1
+    cmp own.log own.log.before 2>&1; ls -d rr 2>/dev/null)"
+fails "--log onto a model" 1 "^evenkeel train: --log input.safetensors: is there and is no log of runs" \
+    $once --log input.safetensors
+fails "--log onto text" 1 "^evenkeel train: --log my.net: is there and is no log" $once --log my.net
+report "which are as they were" "$(cmp model.safetensors input.safetensors 2>&1; cmp my.net my.net.before 2>&1)"
+: >empty.log
+head -c 5 own.log >five.log # what a full disk may leave
+printf '{"run": "a", "event": "start"}\n' >other.log
+for log in empty five other; do
+    passes "--log onto what is $log" "" $once --log $log.log --log-every 0 --quiet
+done
+passes "a training takes the place of what it starts from" "" $once --init input.safetensors -o input.safetensors --quiet
+passes "a calibrated model of the other" "^saved" "$EVENKEEL" calibrate input.safetensors --data tiny -o ./input.safetensors
+passes "a model that is called like a built-in net" "" $once --net mlp -o mlp --quiet
+passes "devices are nobody's" "" $once -o /dev/null --report /dev/null --log /dev/null --quiet
+
 # ---- Standard output
 
 full() # NAME COMMAND ...: onto a full device

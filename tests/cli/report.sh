@@ -105,7 +105,7 @@ fails "a page in no folder" 1 "^evenkeel train: gone/p.html: cannot be written: 
     $train --report gone/p.html --log untouched
 absent "is told before anything else" "untouched"
 fails "a page that is a folder" 1 "^evenkeel train: tiny: a folder; give the name of a file" $train --report tiny
-fails "the model's own name" 2 "--out and --report name the same file" $train --out x --report x
+fails "the model's own name" 2 "--out and --report name the same file, 'x': give --report another" $train --out x --report x
 fails "report without a page" 2 "--out is missing" "$EVENKEEL" report model.safetensors
 fails "report into no folder" 1 "^evenkeel report: gone/p.html: cannot be written: its folder" \
     "$EVENKEEL" report model.safetensors --data tiny -o gone/p.html
