@@ -137,7 +137,7 @@ int cli_import(const cli_command *self, int argc, char **argv)
     if (status == CLI_GO)
         status = cli_check_files(self, (const cli_file[]){{"FILE", in.weights.file, false},
                                                           {"--net", cli_net_file(in.weights.net), false},
-                                                          {"--labels", in.onnx.labels, false},
+                                                          {"--labels", in.labels, false},
                                                           {"--out", in.out, true},
                                                           {.called = NULL}});
     if (status != CLI_GO)
