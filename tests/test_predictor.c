@@ -105,6 +105,30 @@ static void check_images(const char *what, ek_net *net, const ek_predictor *p, i
     free(got);
 }
 
+/* Nothing of a call stays in the workspace for the next one: after images that are nothing but NaN, or infinite, the
+ * others have the outputs that they had before. */
+static void check_after(const char *what, ek_net *net, const ek_predictor *p, int64_t n, const float *x, float value)
+{
+    const int64_t in = ek_dims_count(net->input), most = n < 16 ? 16 : n;
+    float *broken = malloc((size_t)(most * in) * sizeof *broken), *want = new_outputs(net, n),
+          *got = new_outputs(net, most);
+    assert_non_null(broken);
+    for (int64_t i = 0; i < most * in; i++)
+        broken[i] = value;
+    assert_ok(ek_predictor_run(p, n, x, want, NULL));
+    for (int64_t count = most; count > 0; count -= most - 1) {
+        assert_ok(ek_predictor_run(p, count, broken, got, NULL));
+        assert_ok(ek_predictor_run(p, n, x, got, NULL));
+        expect_same(what, net, n, want, got);
+        assert_ok(ek_predictor_run(p, count, broken, got, NULL));
+        assert_ok(ek_predictor_run(p, 1, x, got, NULL));
+        expect_same(what, net, 1, want, got);
+    }
+    free(broken);
+    free(want);
+    free(got);
+}
+
 static void check_net(const char *what, ek_net *net, int64_t n)
 {
     ek_predictor *p = NULL;
@@ -113,6 +137,8 @@ static void check_net(const char *what, ek_net *net, int64_t n)
     if (ek_predictor_new(&p, net, &(ek_predictor_options){.threads = 1}))
         fail_msg("%s: %s", what, ek_error());
     check_images(what, net, p, n, x);
+    check_after(what, net, p, n, x, NAN);
+    check_after(what, net, p, n, x, -INFINITY);
     x[ek_dims_count(net->input) / 2] = NAN;
     x[ek_dims_count(net->input) / 3] = -INFINITY;
     check_images(what, net, p, 1, x);
