@@ -941,7 +941,7 @@ EK_API ek_status ek_predictor_new(ek_predictor **predictor, ek_net *net, const e
 EK_API void ek_predictor_free(ek_predictor *predictor);
 
 /* What it takes and gives: the shape of a sample, the numbers of one output (K, or C*H*W where the net ends in images),
- * and the bytes it takes in memory, all workspaces counted. Each pointer may be NULL. */
+ * and the bytes of its weights and of all its workspaces. Each pointer may be NULL. */
 EK_API void ek_predictor_shape(const ek_predictor *predictor, int *channels, int *height, int *width,
                                int64_t *outputs, int64_t *bytes);
 

@@ -15,7 +15,8 @@
  * where that fails. Options are the structs of C, whose zero ({}) means the defaults. Nothing is copied behind your
  * back: owners move and do not copy, arrays stay pointers, and what evenkeel.h has and this has not takes get():
  * check(ek_net_set_note(lenet.get(), "author", "me")). An owner that was moved from may be assigned to and destroyed,
- * and nothing else. Threads: as evenkeel.h says of the objects. */
+ * and nothing else. Threads: as evenkeel.h says of the objects; what several threads may do with one object at once is
+ * const, but the reverse does not hold of accessors such as info(), which others must not change meanwhile. */
 #ifndef EVENKEEL_HPP
 #define EVENKEEL_HPP
 
@@ -142,7 +143,7 @@ class dataset : public owner<ek_dataset, ek_dataset_free> {
         check(ek_dataset_read(get(), i, pixels));
     }
     /* The rest, and the part of it that `share` says. */
-    std::pair<dataset, dataset> split(double share, uint64_t seed = 0) const
+    std::pair<dataset, dataset> split(double share, uint64_t seed = 0)
     {
         ek_dataset *rest = nullptr, *part = nullptr;
         check(ek_dataset_split(get(), share, seed, &rest, &part));
@@ -278,7 +279,8 @@ class net : public owner<ek_net, ek_net_free> {
             std::rethrow_exception(listening.thrown);
         check(status);
     }
-    ek_metrics evaluate(const dataset &data, const ek_eval_options &options = {})
+    /* This and predict: by several threads at once, as soon as the net's tensors exist (init, load, tensor). */
+    ek_metrics evaluate(const dataset &data, const ek_eval_options &options = {}) const
     {
         ek_metrics metrics{};
         check(ek_evaluate(get(), data.get(), &options, &metrics));
@@ -289,9 +291,35 @@ class net : public owner<ek_net, ek_net_free> {
         check(ek_calibrate(get(), data.get(), &options));
     }
     /* x [n,C,H,W], logits [n,K]. */
-    void predict(int64_t n, const float *x, float *logits, int threads = 0)
+    void predict(int64_t n, const float *x, float *logits, int threads = 0) const
     {
         check(ek_predict(get(), n, x, threads, logits));
+    }
+
+    /* folds: [layer_count()], or NULL. */
+    net fold(ek_fold *folds = nullptr)
+    {
+        ek_net *made = nullptr;
+        check(ek_net_fold(&made, get(), folds));
+        return net(made);
+    }
+    static net import_onnx(const std::string &path, const ek_import_onnx_options &options = {})
+    {
+        ek_net *made = nullptr;
+        check(ek_import_onnx(&made, path.c_str(), &options));
+        return net(made);
+    }
+    void export_onnx(const std::string &path, const ek_onnx_options &options = {})
+    {
+        check(ek_export_onnx(get(), path.c_str(), &options));
+    }
+    void export_c(const std::string &path, const ek_export_c_options &options = {})
+    {
+        check(ek_export_c(get(), path.c_str(), &options));
+    }
+    std::string pytorch_text() const
+    {
+        return take_text(ek_net_pytorch_text(get()));
     }
 
   private:
@@ -304,7 +332,9 @@ class net : public owner<ek_net, ek_net_free> {
 
 class predictor : public owner<ek_predictor, ek_predictor_free> {
   public:
-    explicit predictor(net &of, const ek_predictor_options &options = {}) : owner(make(of, options))
+    using owner::owner;
+
+    explicit predictor(const net &of, const ek_predictor_options &options = {}) : owner(make(of, options))
     {
     }
     extents input() const
@@ -330,7 +360,7 @@ class predictor : public owner<ek_predictor, ek_predictor_free> {
     }
 
   private:
-    static ek_predictor *make(net &of, const ek_predictor_options &options)
+    static ek_predictor *make(const net &of, const ek_predictor_options &options)
     {
         ek_predictor *made = nullptr;
         check(ek_predictor_new(&made, of.get(), &options));
@@ -340,7 +370,9 @@ class predictor : public owner<ek_predictor, ek_predictor_free> {
 
 class probe : public owner<ek_probe, ek_probe_free> {
   public:
-    probe(net &of, const dataset &data, const ek_probe_options &options = {}) : owner(make(of, data, options))
+    using owner::owner;
+
+    probe(const net &of, const dataset &data, const ek_probe_options &options = {}) : owner(make(of, data, options))
     {
     }
     int64_t samples() const noexcept
@@ -353,7 +385,7 @@ class probe : public owner<ek_probe, ek_probe_free> {
     }
 
   private:
-    static ek_probe *make(net &of, const dataset &data, const ek_probe_options &options)
+    static ek_probe *make(const net &of, const dataset &data, const ek_probe_options &options)
     {
         ek_probe *made = nullptr;
         check(ek_probe_new(&made, of.get(), data.get(), &options));

@@ -206,7 +206,8 @@ void ek_predictor_shape(const ek_predictor *p, int *channels, int *height, int *
     if (outputs)
         *outputs = p->out;
     if (bytes)
-        *bytes = (int64_t)(p->program->arena_size * sizeof(float) + ek_single_memory(p->single) +
+        *bytes = (int64_t)(p->program->arena_size * sizeof(float) + own_parameters(p->program, NULL) * sizeof(float) +
+                           ek_single_memory(p->single) +
                            (size_t)p->slot_count * (sizeof(slot) + (size_t)p->out * EK_LANES * sizeof(float)));
 }
 

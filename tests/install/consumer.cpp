@@ -3,6 +3,7 @@
  * functions tell, and what a callback throws comes out. */
 #include <evenkeel.hpp>
 
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <type_traits>
@@ -14,6 +15,18 @@ static_assert(!std::is_copy_constructible<net>::value && !std::is_copy_assignabl
 static_assert(std::is_nothrow_move_constructible<net>::value && std::is_nothrow_move_assignable<dataset>::value, "");
 static_assert(!std::is_copy_constructible<predictor>::value && !std::is_copy_constructible<probe>::value, "");
 static_assert(sizeof(net) == sizeof(ek_net *), "thin");
+static_assert(std::is_constructible<predictor, net>::value && std::is_constructible<predictor, ek_predictor *>::value,
+              "");
+static_assert(std::is_constructible<probe, net, const dataset &>::value &&
+                  std::is_constructible<probe, ek_probe *>::value,
+              "");
+
+/* Whether a const data set can be divided, which others may be reading: it must not be. */
+template <typename T, typename = void> struct divides : std::false_type {
+};
+template <typename T> struct divides<T, decltype(void(std::declval<T &>().split(0.5)))> : std::true_type {
+};
+static_assert(divides<dataset>::value && !divides<const dataset>::value, "a split changes the whole");
 
 static int failures;
 
@@ -81,13 +94,33 @@ int main(int argc, char **argv)
     float logits[3], again[3], probabilities[3], x[16];
     for (int i = 0; i < 16; i++)
         x[i] = static_cast<float>(pixels[static_cast<size_t>(i)]) / 255.0f;
-    moved.predict(1, x, logits);
-    const predictor ready(moved);
+    const net &shared = moved; /* which several threads may use at once */
+    shared.predict(1, x, logits);
+    that(shared.evaluate(data).count == 64, "evaluation of what is const");
+    const predictor ready(shared);
     ready.run(1, x, again, probabilities);
     that(ready.outputs() == 3 && !std::memcmp(logits, again, sizeof logits), "a predictor");
     int channels = 0;
     const probe measured(moved, data);
+    that(probe(net::parse(moved.text()).init(EK_INIT_HE), data).samples() == 64, "a probe of a temporary");
     that(measured.samples() == 64 && measured.layer(0, channels) && channels == 4, "a probe");
+
+    ek_fold folds[6];
+    predictor folded(moved.fold(folds)); /* of a temporary */
+    folded.run(1, x, again);
+    that(folds[1].outcome == EK_FOLD_DONE && std::fabs(again[0] - logits[0]) < 1e-4f, "folding");
+    predictor adopted(folded.release());
+    that(adopted.outputs() == 3, "an object of C is taken over");
+    moved.export_c("small");
+    that(std::remove("small.c") == 0 && std::remove("small.h") == 0, "export as C");
+    that(moved.pytorch_text().find("def build") != std::string::npos, "export to PyTorch");
+    try {
+        moved.export_onnx("small.onnx");
+        that(net::import_onnx("small.onnx").layer_count() == 5, "to ONNX and back, folded");
+    } catch (const error &failure) {
+        that(failure.status() == EK_ERR_UNSUPPORTED && std::strstr(failure.what(), "protobuf"), "no ONNX here");
+    }
+    std::remove("small.onnx");
 
     that(refuses([] { net::builtin("le-net"); }, EK_ERR_ARGUMENT, "le-net"), "an unknown net");
     that(refuses([] { net::load("nowhere.safetensors"); }, EK_ERR_NOT_FOUND, "nowhere"), "an absent file");
