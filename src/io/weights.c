@@ -119,15 +119,14 @@ static bool ends_in_name(const char *name, const char *end)
     return length > part && name[length - part - 1] == '.' && strcmp(name + length - part, end) == 0;
 }
 
-/* Whether the missing tensors are all there behind this prefix. */
-static bool all_behind(const matching *m, const char *prefix, size_t size)
+/* Whether these tensors are all there behind this prefix. A name of the file is found behind one prefix for each of its
+ * points at most, so that all prefixes together cost no more lookups than the file has points. */
+static bool all_behind(const matching *m, const ek_tensor *const *missing, size_t count, const char *prefix,
+                       size_t size)
 {
     char name[512];
-    for (int i = 0; i < ek_net_tensor_count(m->net); i++) {
-        const ek_tensor *tensor = ek_net_tensor(m->net, i);
-        if (m->sources[i] || m->left[i] || tensor->counter)
-            continue;
-        const int length = snprintf(name, sizeof name, "%.*s%s", (int)size, prefix, tensor->name);
+    for (size_t i = 0; i < count; i++) {
+        const int length = snprintf(name, sizeof name, "%.*s%s", (int)size, prefix, missing[i]->name);
         if (length < 0 || (size_t)length >= sizeof name || !ek_safetensors_find(m->file, name))
             return false;
     }
@@ -136,29 +135,35 @@ static bool all_behind(const matching *m, const char *prefix, size_t size)
 
 /* The prefix, with its point, that keeps the missing tensors from being found, as DataParallel's "module."; its length,
  * 0 for none. */
-static size_t find_prefix(const matching *m, const char **prefix)
+static ek_status find_prefix(const matching *m, const char **prefix, size_t *size)
 {
-    const ek_tensor *first = NULL;
-    for (int i = 0; i < ek_net_tensor_count(m->net) && !first; i++)
+    size_t count = 0;
+    const ek_tensor **missing = ek_calloc((size_t)ek_net_tensor_count(m->net), sizeof *missing);
+    if (!missing)
+        return EK_ERR_MEMORY;
+    for (int i = 0; i < ek_net_tensor_count(m->net); i++)
         if (!m->sources[i] && !m->left[i] && !ek_net_tensor(m->net, i)->counter)
-            first = ek_net_tensor(m->net, i);
-    for (size_t t = 0; first && t < m->file->tensor_count; t++) {
+            missing[count++] = ek_net_tensor(m->net, i);
+    *size = 0;
+    for (size_t t = 0; count && !*size && t < m->file->tensor_count; t++) {
         const char *name = m->file->tensors[t].name;
-        if (!ends_in_name(name, first->name) || strlen(name) > 200)
+        if (!ends_in_name(name, missing[0]->name) || strlen(name) > 200)
             continue;
-        const size_t size = strlen(name) - strlen(first->name);
+        const size_t length = strlen(name) - strlen(missing[0]->name);
         *prefix = name;
-        if (all_behind(m, name, size))
-            return size;
+        if (all_behind(m, missing, count, name, length))
+            *size = length;
     }
-    return 0;
+    ek_free(missing);
+    return EK_OK;
 }
 
 static ek_status report(matching *m, const ek_weights_options *options)
 {
     char texts[3][320], hint[300] = "";
     const char *prefix = "";
-    const size_t size = find_prefix(m, &prefix);
+    size_t size;
+    EK_TRY(find_prefix(m, &prefix, &size));
     describe_misfits(&m->missing, "missing", texts[0], sizeof texts[0]);
     describe_misfits(&m->misshapen, "misshapen", texts[1], sizeof texts[1]);
     describe_misfits(&m->extra, "not in the net", texts[2], sizeof texts[2]);
