@@ -3,6 +3,9 @@
 
 #ifdef EK_HAVE_ONNX
 
+#include "net/fold.h"
+
+#include <math.h>
 #include <string.h>
 
 /* ---- Tensors ------------------------------------------------------------------------------------------------ */
@@ -100,16 +103,24 @@ static const char *pool2d(ek_onnx_writer *w, const ek_layer *l, const char *x)
 
 /* ---- Normalisations ----------------------------------------------------------------------------------------- */
 
-/* Where this library takes 0 for 1/sqrt(0), others have infinity. */
-static void check_variance(ek_onnx_writer *w, const ek_layer *l)
+/* Where this library takes 0 for 1/sqrt(0), others have infinity; and they multiply by one factor a channel and add one
+ * number, which must be there as floats. */
+static ek_status check_norm(const ek_onnx_writer *w, const ek_layer *l)
 {
     const ek_tensor *var = &w->net->tensors[l->moving_var];
-    for (int64_t c = 0; c < var->count && !w->graph.status; c++)
-        if (!(var->data[c] + l->o.batchnorm.eps > 0))
-            w->graph.status =
-                ek_fail(EK_ERR_NUMERIC,
-                        "layer %s (batchnorm): channel %jd has no variance, and eps is 0: ONNX divides by 0 there",
-                        l->path, (intmax_t)c);
+    for (int64_t c = 0; c < var->count; c++) {
+        if (l->o.batchnorm.normalize != EK_NORMALIZE_MEAN && !(var->data[c] + l->o.batchnorm.eps > 0))
+            return ek_fail(EK_ERR_NUMERIC,
+                           "layer %s (batchnorm): channel %jd has no variance, and eps is 0: ONNX divides by 0 there",
+                           l->path, (intmax_t)c);
+        const ek_affine a = ek_fold_norm(w->net, l, c, (ek_affine){1, 0});
+        if (!isfinite((float)a.scale) || !isfinite((float)a.shift))
+            return ek_fail(EK_ERR_NUMERIC,
+                           "layer %s (batchnorm): channel %jd is multiplied by %g, and %g is added: too much for a "
+                           "float",
+                           l->path, (intmax_t)c, a.scale, a.shift);
+    }
+    return EK_OK;
 }
 
 /* One that takes out the mean alone, or divides by the deviation alone, is one with the other's statistics as they are
@@ -127,8 +138,8 @@ static const char *batchnorm(ek_onnx_writer *w, const ek_layer *l, const char *x
                         l->path);
         return NULL;
     }
-    if (normalize != EK_NORMALIZE_MEAN)
-        check_variance(w, l);
+    if (!w->graph.status)
+        w->graph.status = check_norm(w, l);
     const char *gamma = tensor(w, l->weight), *beta = tensor(w, l->bias);
     const bool ones = !gamma || normalize == EK_NORMALIZE_MEAN, zeros = !beta || normalize == EK_NORMALIZE_DEVIATION;
     const char *one = ones ? constant(w, l, "ones", 1, 1, channels) : NULL;

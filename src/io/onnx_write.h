@@ -31,8 +31,9 @@ typedef struct ek_onnx_writer {
 const char *ek_onnx_layer(ek_onnx_writer *w, int index, const char *input);
 
 /* The net, whose table of tensors exists, as the bytes of an ONNX file, for ek_free. batch: 0 for any. EK_ERR_NUMERIC
- * for values that are not finite and for a batch norm that divides by 0, EK_ERR_UNSUPPORTED for one that normalises
- * with its batch's own statistics and for a file beyond EK_ONNX_BYTES_MAX. */
+ * for values that are not finite and for a batch norm that divides by 0 or multiplies by more than a float,
+ * EK_ERR_UNSUPPORTED for one that normalises with its batch's own statistics and for a file beyond
+ * EK_ONNX_BYTES_MAX. */
 ek_status ek_onnx_bytes(const ek_net *net, int opset, int batch, unsigned char **bytes, size_t *size);
 
 #endif
