@@ -204,6 +204,31 @@ static void folded_nets_come_back(void **state)
     assert_true(folded_ones > 0 && kept_ones > 0);
 }
 
+/* Blocks with parts that only hand on what they read: x + x, and bodies that are empty where the shortcut is not. */
+static void empty_parts_come_back(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {
+        "residual {\ndropout\n}\n",
+        "residual shortcut=pad {\ndropout p=0.25\n}\n",
+        "residual {\nconcat {\nbranch {\n}\n}\n}\n",
+        "residual {\nresidual {\ndropout\n}\ndropout\n}\n",
+        "residual {\ndropout\n} shortcut {\nconv2d 2\nbatchnorm\n}\n",
+        "residual {\nconv2d 2\n} shortcut {\ndropout\n}\n",
+        "residual {\ndropout\n} shortcut {\nresidual {\ndropout\n} shortcut {\nconv2d 2\n}\n}\n",
+        "concat {\nbranch {\ndropout\n}\nbranch {\n}\n}\nconv2d 2\n",
+        "residual {\nconcat {\nbranch {\ndropout\n}\n}\n} shortcut {\nrelu\n}\n",
+    };
+    for (size_t i = 0; i < 2 * (sizeof bodies / sizeof *bodies); i++) {
+        char text[400];
+        snprintf(text, sizeof text, "input 2 3 3\nconv2d 2 kernel=3 padding=1\n%sflatten\n%slinear 3\n",
+                 bodies[i / 2], i % 2 ? "residual {\nflatten\n}\n" : "");
+        ek_net *net = parsed(text);
+        come_back(net, &(ek_onnx_options){.keep_batchnorm = true, .sample_count = 3, .threads = 1});
+        ek_net_free(net);
+    }
+}
+
 /* Rounding shows when nothing may: then there is no file, and one that was there stays. */
 static void differences_are_refused(void **state)
 {
@@ -413,6 +438,41 @@ static void nets_are_refused(void **state)
     refuses(plain, "1.running_var", -1, EK_ERR_NUMERIC, "element 1 of 1.running_var is negative");
 }
 
+/* Factors and sums that are no floats, in nets whose outputs are finite all the same: infinity times 0 is behind a relu
+ * here and NaN elsewhere. Kept, and folded. */
+static void infinite_factors_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *tensor;
+        float value;
+        const char *kept, *folded;
+    } cases[] = {
+        {"1.weight", 1e30f, "layer 1 (batchnorm): channel 1 is multiplied by 1e+45, and 0 is added: too much for a",
+         "layer 1 (batchnorm) cannot be folded: channel 1"},
+        {"1.running_mean", 1e30f, "layer 1 (batchnorm): channel 1 is multiplied by 1e+15, and -1e+45 is added: too",
+         "layer 1 (batchnorm) cannot be folded: channel 1"},
+        {"0.weight", (float)INFINITY, "element 1 of 0.weight is not finite (inf)",
+         "layer 1 (batchnorm) cannot be folded: channel 1"},
+    };
+    for (size_t i = 0; i < 2 * (sizeof cases / sizeof *cases); i++) {
+        char path[SCRATCH_SIZE];
+        ek_net *net = parsed("input 2 1 1\nconv2d 2 groups=2 bias=no\nbatchnorm eps=0\nrelu\nflatten\nlinear 2\n");
+        const char *const ones[] = {"1.weight", "1.running_var"}, *const zeros[] = {"1.bias", "1.running_mean"};
+        for (int k = 0; k < 2; k++) {
+            ek_net_tensor_by_name(net, ones[k])->data[1] = k ? 1e-30f : 1;
+            ek_net_tensor_by_name(net, zeros[k])->data[1] = 0;
+        }
+        ek_net_tensor_by_name(net, "0.weight")->data[1] = -1;
+        ek_net_tensor_by_name(net, cases[i / 2].tensor)->data[1] = cases[i / 2].value;
+        const ek_onnx_options options = {.keep_batchnorm = i % 2, .threads = 1};
+        assert_fails(ek_export_onnx(net, scratch_name(path), &options), EK_ERR_NUMERIC,
+                     i % 2 ? cases[i / 2].kept : cases[i / 2].folded);
+        assert_false(is_there(path));
+        ek_net_free(net);
+    }
+}
+
 static void options_are_checked(void **state)
 {
     (void)state;
@@ -488,6 +548,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(files_tell_of_themselves),  cmocka_unit_test(random_nets_come_back),
         cmocka_unit_test(built_in_nets_come_back),   cmocka_unit_test(folded_nets_come_back),
         cmocka_unit_test(differences_are_refused),   cmocka_unit_test(nets_are_refused),
+        cmocka_unit_test(empty_parts_come_back),     cmocka_unit_test(infinite_factors_are_refused),
         cmocka_unit_test(options_are_checked),       cmocka_unit_test(is_proved_on_samples),
         cmocka_unit_test(every_allocation_may_fail),
     };

@@ -127,9 +127,6 @@ static void operators(void **state)
     g = image_graph();
     graph_node(g, "Erf", "x", "y");
     refuse(g, EK_ERR_UNSUPPORTED, "node 'make y' (Erf): alone it is no layer: sums and products with constants are");
-    g = image_graph();
-    graph_node(g, "Add", "x,x", "y");
-    refuse(g, EK_ERR_UNSUPPORTED, "node 'make y' (Add): it adds a value to itself");
 }
 
 /* Ways that part and do not meet as blocks: (a + b), (b + c) of a, b, c from one value. */

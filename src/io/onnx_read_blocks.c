@@ -108,11 +108,11 @@ static ek_status write_residual(builder *b, int op)
     const bool first_is_short = a == begin || (c != begin && is_padded(b, begin, a, &stride));
     const int body = first_is_short ? c : a, shortcut = first_is_short ? a : c;
     const bool padded = shortcut != begin && is_padded(b, begin, shortcut, &stride);
-    if (body == begin)
-        return ek_onnx_fail(r, EK_ERR_UNSUPPORTED, "it adds a value to itself");
     EK_TRY(added(b, ek_net_residual_begin(r->net, &(ek_net_residual_options){
                                                       .shortcut = padded ? EK_SHORTCUT_PAD : EK_SHORTCUT_IDENTITY,
                                                       .stride = padded ? stride : 0})));
+    if (body == begin) /* x + x: bodies have a layer at least */
+        EK_TRY(added(b, ek_net_dropout(r->net, 0)));
     EK_TRY(write_sequence(b, begin, body));
     if (padded)
         EK_TRY(place_way(b, begin, shortcut));

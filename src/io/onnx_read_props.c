@@ -92,9 +92,14 @@ static void add_part(tokens *t, int end, int part)
         if (!alone)
             add(t, TOKEN_BEGIN, index);
         for (int p = 0; p < parts; p++) {
-            if (p > 0)
+            /* Of a residual's two parts the one that stands in the graph is its body, wherever it was written. */
+            const bool swapped = p == 1 && layer->kind == EK_LAYER_RESIDUAL && t->list[t->count - 1].layer == index &&
+                                 t->list[t->count - 1].what == TOKEN_BEGIN;
+            if (p > 0 && !swapped)
                 add(t, TOKEN_PART, index);
             add_part(t, layer->end, p);
+            if (swapped)
+                add(t, TOKEN_PART, index);
         }
         if (!alone)
             add(t, TOKEN_END, index);
