@@ -1080,8 +1080,8 @@ typedef struct ek_import_onnx_options {
  * Weights may be in files beside the model, in its folder or below it. *net is NULL after a failure: EK_ERR_NOT_FOUND,
  * EK_ERR_IO; EK_ERR_FORMAT for what is no ONNX model or contradicts itself; EK_ERR_UNSUPPORTED names the node and
  * operator that no layer is made of; EK_ERR_SHAPE for shapes that do not fit together or are open; EK_ERR_NUMERIC for
- * a tensor with NaN or infinity; in a build without protobuf-c always EK_ERR_UNSUPPORTED. Every byte is checked;
- * memory is taken for what the file holds. */
+ * a tensor with NaN or infinity, and a batch norm that divides by 0; in a build without protobuf-c always
+ * EK_ERR_UNSUPPORTED. Every byte is checked; memory is taken for what the file holds. */
 EK_API ek_status ek_import_onnx(ek_net **net, const char *path, const ek_import_onnx_options *options);
 
 /* What ek_export_onnx did; filled in also where it refuses, as far as it came. */
@@ -1114,9 +1114,9 @@ typedef struct ek_onnx_options {
  * of model files.
  * The bytes are proved before a file is there: they are read back (ek_import_onnx), and both nets predict `samples`.
  * Where these differ by more than the budget it is EK_ERR_NUMERIC and no file, as for a tensor with NaN or infinity, or
- * a batch norm that divides by 0. EK_ERR_UNSUPPORTED for a batch norm without moving statistics, for a file beyond
- * 2 GiB, and in a build without protobuf-c. EK_ERR_SHAPE for samples that do not fit the net. Written like a model
- * file. */
+ * a batch norm that divides by 0 or whose factor or sum for a channel, folded or not, is no finite float (named with
+ * layer and channel). EK_ERR_UNSUPPORTED for a batch norm without moving statistics, for a file beyond 2 GiB, and in a
+ * build without protobuf-c. EK_ERR_SHAPE for samples that do not fit the net. Written like a model file. */
 EK_API ek_status ek_export_onnx(ek_net *net, const char *path, const ek_onnx_options *options);
 
 /* ---- 7. Nets in integers ------------------------------------------------------------------------------------ */

@@ -214,6 +214,30 @@ static inline EkOnnx__TensorProto *graph_floats(graph *g, const char *name, floa
     graph_floats(g, name, value, (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]){__VA_ARGS__})
 #define SOME (0.0f / 0.0f)
 
+/* "Min x,20 a; Relu a y": nodes in their order; a word that is a number is a constant of one number. */
+static inline void graph_nodes(graph *g, const char *text)
+{
+    for (const char *rest = text; *rest;) {
+        char type[20], inputs[60], output[20];
+        int length = 0;
+        assert_int_equal(sscanf(rest, " %19s %59s %19[^; ]%n", type, inputs, output, &length), 3);
+        rest += length + (rest[length] == ';');
+        char *words = inputs;
+        for (char *word; (word = strsep(&words, ","));) {
+            char *end;
+            const float number = strtof(word, &end);
+            bool there = *end || end == word;
+            for (size_t i = 0; i < g->graph.n_initializer && !there; i++)
+                there = !strcmp(g->tensors[i]->name, word);
+            if (!there) /* NaN, too */
+                memcpy(GRAPH_FLOATS(g, word, 0, 1)->raw_data.data, &number, sizeof number);
+            if (words)
+                words[-1] = ','; /* whole again */
+        }
+        graph_node(g, type, inputs, output);
+    }
+}
+
 static inline void graph_int_tensor(graph *g, const char *name, int64_t count, const int64_t *values)
 {
     EkOnnx__TensorProto *tensor = graph_tensor(g, name, EK_ONNX__TENSOR_PROTO__DATA_TYPE__INT64, 1, &count);
@@ -260,6 +284,18 @@ static inline ek_status graph_import(graph *g, ek_net **net, const ek_import_onn
     assert_true((status == EK_OK) == (*net != NULL));
     unlink(path);
     return status;
+}
+
+/* The graph is refused with this status, and its message behind the file's name is this. */
+static inline void graph_refuse(graph *g, ek_status status, const char *message)
+{
+    ek_net *net = NULL;
+    char *report = NULL;
+    const ek_status got = graph_import(g, &net, &(ek_import_onnx_options){.report = &report});
+    const char *behind = strstr(ek_error(), ": ");
+    if (got != status || !behind || strcmp(behind + 2, message) != 0)
+        fail_msg("%s: %s\nnot %s: %s", ek_status_name(got), ek_error(), ek_status_name(status), message);
+    assert_null(report);
 }
 
 #endif

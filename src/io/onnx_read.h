@@ -5,7 +5,8 @@
  *   onnx_read_fold.c    nodes on constants alone, which compute shapes and paddings
  *   onnx_read_ops.c     nodes on data: each becomes an operation, with the shape of what it makes
  *   onnx_read_shapes.c  likewise, those that shape and join
- *   onnx_read_match.c   several operations that are one layer: GELU, layer norm, biases, paddings
+ *   onnx_read_match.c   several operations that are one layer: layer norm, biases, paddings
+ *   onnx_read_pointwise.c  likewise, activations in parts
  *   onnx_read_blocks.c  the graph as a sequence of layers, residuals and branches: a net
  *   onnx_read_fill.c    the net's tensors from the constants
  *   onnx_read_props.c   what the file says of itself, where the graph bears it out
@@ -27,8 +28,9 @@ enum {
     ONNX_FOLDED_MAX = 1 << 22 /* numbers computed from constants, of a whole graph */
 };
 
-/* A dimension that the graph leaves open: the batch. */
-#define ONNX_BATCH (INT64_MIN + 1)
+/* A dimension that the graph leaves open: the batch. No number that files have: PyTorch's slices end at INT64_MIN + 1.
+ */
+#define ONNX_BATCH (INT64_MIN + 0x6261746368)
 
 /* Elements are in one place: in the message, in `bytes` (little-endian), or computed, in `ints` or `floats`. */
 typedef struct ek_onnx_array {
@@ -271,6 +273,11 @@ ek_status ek_onnx_import(ek_net **net, const char *path, EkOnnx__ModelProto *mod
                          const ek_import_onnx_options *options);
 
 ek_status ek_onnx_match(onnx_reader *r);
+/* A part of the graph that ends with operation i and is an activation becomes that layer, or goes where it changes
+ * nothing. */
+ek_status ek_onnx_match_activation(onnx_reader *r, int i);
+/* `op` becomes a layer on operation `from`. */
+ek_status ek_onnx_become_layer(onnx_reader *r, onnx_op *op, ek_layer layer, int from);
 ek_status ek_onnx_build(onnx_reader *r);
 ek_status ek_onnx_fill(onnx_reader *r);
 

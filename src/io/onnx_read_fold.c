@@ -33,6 +33,16 @@ static ek_status begin(onnx_reader *r, bool integer, int ndim, const int64_t *di
     return made->ints || made->floats ? EK_OK : EK_ERR_MEMORY;
 }
 
+/* Element i as a number of the other kind, which the batch's size is not as long as it is open. */
+static ek_status number_of(const onnx_reader *r, const ek_onnx_array *from, int64_t i, double *value)
+{
+    if (ek_onnx_is_integer(from) && ek_onnx_integer(from, i) == ONNX_BATCH)
+        return ek_onnx_fail(r, EK_ERR_UNSUPPORTED,
+                            "it computes with the batch's size, which is open; fix it in the file, or leave it out");
+    *value = ek_onnx_number(from, i);
+    return EK_OK;
+}
+
 static void copy_element(ek_onnx_array *to, int64_t i, const ek_onnx_array *from, int64_t j)
 {
     if (to->ints)
@@ -216,7 +226,8 @@ static ek_status fold_cast(onnx_reader *r)
     ek_onnx_array *made;
     EK_TRY(begin(r, integer, from->ndim, from->dim, &made));
     for (int64_t i = 0; i < made->count; i++) {
-        const double value = ek_onnx_number(from, i);
+        double value;
+        EK_TRY(number_of(r, from, i, &value));
         if (!integer)
             made->floats[i] = value;
         else if (fabs(value) < 0x1p53)
@@ -350,8 +361,10 @@ static ek_status fold_concat(onnx_reader *r)
         if (from->ndim != 1 || from->count > ONNX_FOLDED_MAX)
             return ek_onnx_fail(r, EK_ERR_UNSUPPORTED, "of constants with %d dimensions; of short lists it is read",
                                 from->ndim);
+        if (i > 0 && integer != ek_onnx_is_integer(from))
+            return ek_onnx_fail(r, EK_ERR_FORMAT, "it joins integers with other numbers");
         count += from->count;
-        integer = integer && ek_onnx_is_integer(from);
+        integer = ek_onnx_is_integer(from);
     }
     EK_TRY(begin(r, integer, 1, &count, &made));
     for (size_t i = 0; i < node->n_input; i++) {
@@ -382,6 +395,8 @@ ek_status ek_onnx_slice(const onnx_reader *r, int ndim, const int64_t *dim, onnx
         slices[d] = (onnx_slice){.first = 0, .step = 1, .count = dim[d]};
     for (int i = 0; i < count; i++) {
         const int64_t step = step_count < 0 ? 1 : steps[i];
+        if (starts[i] == ONNX_BATCH || ends[i] == ONNX_BATCH || step == ONNX_BATCH)
+            return ek_onnx_fail(r, EK_ERR_UNSUPPORTED, "it cuts at the batch's size, which is open");
         EK_TRY(axis_of(r, axis_count < 0 ? i : axes[i], ndim, &axis));
         const int64_t size = dim[axis], low = step < 0 ? -1 : 0, high = step < 0 ? size - 1 : size;
         if (step == 0 || step == INT64_MIN)
@@ -412,6 +427,12 @@ static ek_status fold_slice(onnx_reader *r)
 
 /* ---- Arithmetic ----------------------------------------------------------------------------------------------- */
 
+static bool is_integer_function(onnx_function function)
+{
+    return function == ONNX_F_ADD || function == ONNX_F_SUB || function == ONNX_F_MUL || function == ONNX_F_DIV ||
+           function == ONNX_F_MAX || function == ONNX_F_MIN;
+}
+
 static bool integer_result(onnx_function function, int64_t a, int64_t b, int64_t *result)
 {
     if (a == ONNX_BATCH || b == ONNX_BATCH)
@@ -427,6 +448,12 @@ static bool integer_result(onnx_function function, int64_t a, int64_t b, int64_t
         if (b == 0 || (a == INT64_MIN && b == -1))
             return false;
         *result = a / b;
+        return true;
+    case ONNX_F_MAX:
+        *result = a > b ? a : b;
+        return true;
+    case ONNX_F_MIN:
+        *result = a < b ? a : b;
         return true;
     default:
         return false;
@@ -446,10 +473,10 @@ double ek_onnx_apply(onnx_function function, double a, double b)
         return a / b;
     case ONNX_F_POW:
         return pow(a, b);
-    case ONNX_F_MAX:
-        return fmax(a, b);
+    case ONNX_F_MAX: /* of NaN and a number NaN, which fmax has otherwise */
+        return isnan(a) || a > b ? a : b;
     case ONNX_F_MIN:
-        return fmin(a, b);
+        return isnan(a) || a < b ? a : b;
     case ONNX_F_ERF:
         return erf(a);
     case ONNX_F_SQRT:
@@ -495,6 +522,9 @@ static ek_status fold_function(onnx_reader *r, onnx_function function, int input
 {
     const ek_onnx_array *a, *b = NULL;
     ek_onnx_array *made;
+    if (ek_onnx_node(r)->n_input != (size_t)inputs)
+        return ek_onnx_fail(r, EK_ERR_UNSUPPORTED, "it has %zu inputs; %d are read", ek_onnx_node(r)->n_input,
+                            inputs);
     EK_TRY(input(r, 0, &a));
     if (inputs == 2)
         EK_TRY(input(r, 1, &b));
@@ -504,14 +534,22 @@ static ek_status fold_function(onnx_reader *r, onnx_function function, int input
     if (!fits || a->count == 0)
         return ek_onnx_fail(r, EK_ERR_UNSUPPORTED, "of constants with different shapes");
     const bool integer = ek_onnx_is_integer(a) && (!b || ek_onnx_is_integer(b));
+    if (integer && !is_integer_function(function))
+        return ek_onnx_fail(r, EK_ERR_UNSUPPORTED,
+                            "it is not read for integers; Add, Sub, Mul, Div, Max and Min are");
     EK_TRY(begin(r, integer, larger->ndim, larger->dim, &made));
     for (int64_t i = 0; i < made->count; i++) {
         const int64_t i_a = a->count == 1 ? 0 : i, i_b = b && b->count == 1 ? 0 : i;
-        if (!integer)
-            made->floats[i] = ek_onnx_apply(function, ek_onnx_number(a, i_a), b ? ek_onnx_number(b, i_b) : 0);
-        else if (!b || !integer_result(function, ek_onnx_integer(a, i_a), ek_onnx_integer(b, i_b), &made->ints[i]))
+        double x = 0, y = 0;
+        if (!integer) {
+            EK_TRY(number_of(r, a, i_a, &x));
+            if (b)
+                EK_TRY(number_of(r, b, i_b, &y));
+            made->floats[i] = ek_onnx_apply(function, x, y);
+        } else if (!integer_result(function, ek_onnx_integer(a, i_a), ek_onnx_integer(b, i_b), &made->ints[i])) {
             return ek_onnx_fail(r, EK_ERR_UNSUPPORTED,
-                                "its integers overflow, or are the batch's size, which is open");
+                                "its integers overflow or are divided by 0, or are the batch's size, which is open");
+        }
     }
     return ek_onnx_bind_array(r, made);
 }

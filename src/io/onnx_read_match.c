@@ -9,7 +9,6 @@
 #include "base/memory.h"
 #include "net/kind.h"
 
-#include <math.h>
 #include <string.h>
 
 static onnx_op *source(const onnx_reader *r, const onnx_op *op, int i)
@@ -82,8 +81,7 @@ static ek_status run(onnx_reader *r, ek_status (*pass)(onnx_reader *r, int i))
     return ek_onnx_order(r);
 }
 
-/* `op` becomes a layer on operation `from`. */
-static ek_status become_layer(onnx_reader *r, onnx_op *op, ek_layer layer, int from)
+ek_status ek_onnx_become_layer(onnx_reader *r, onnx_op *op, ek_layer layer, int from)
 {
     layer.in = r->ops[from].out;
     EK_TRY(ek_onnx_fail_in(r, ek_layer_infer(&layer)));
@@ -112,196 +110,6 @@ static ek_status drop_views(onnx_reader *r, int i)
         r->alias[i] = ek_onnx_read(r, op, 0);
     else if (flatten)
         op->layer.in = from->out;
-    return EK_OK;
-}
-
-/* ---- Activations ---------------------------------------------------------------------------------------------- */
-
-/* Exporters write activations as arithmetic, in any order of terms and factors. So they are not told by their form, but
- * by what they do: a part of the graph between two values that works element by element, with single numbers as
- * constants, is a function of one number, and is computed at the points below in double. */
-enum { REGION_MAX = 24, POINTS = 65 };
-
-typedef struct region {
-    int ops[REGION_MAX]; /* ascending; the last one is its output */
-    int count, input;
-} region;
-
-static double point(int i)
-{
-    return (double)(i - POINTS / 2) / 4; /* -8 to 8: GELU is x or 0 beyond to the last digit */
-}
-
-static bool is_pointwise(const onnx_op *op)
-{
-    switch (op->kind) {
-    case ONNX_ARITH:
-        return op->constant->count == 1;
-    case ONNX_FUNCTION:
-    case ONNX_BINARY:
-    case ONNX_ADD:
-        return true;
-    case ONNX_LAYER:
-        return op->layer.kind == EK_LAYER_RELU || op->layer.kind == EK_LAYER_SIGMOID ||
-               op->layer.kind == EK_LAYER_TANH;
-    default:
-        return false;
-    }
-}
-
-static int find_op(const region *g, int op)
-{
-    for (int i = 0; i < g->count; i++)
-        if (g->ops[i] == op)
-            return i;
-    return -1;
-}
-
-/* Puts an operation in its place, once; false where the region is full. */
-static bool insert(region *g, int op)
-{
-    int at = g->count;
-    if (find_op(g, op) >= 0)
-        return true;
-    if (g->count == REGION_MAX)
-        return false;
-    for (; at > 0 && g->ops[at - 1] > op; at--)
-        g->ops[at] = g->ops[at - 1];
-    g->ops[at] = op;
-    g->count++;
-    return true;
-}
-
-/* All between `input` and `output`, where that is pointwise and nothing else reads what is inside. */
-static bool gather(const onnx_reader *r, int input, int output, region *g)
-{
-    *g = (region){.ops = {output}, .count = 1, .input = input};
-    int inside[REGION_MAX] = {0};
-    for (int at = 0; at < g->count; at++) { /* from the last to the first: what is inserted stands before */
-        const int index = g->ops[g->count - 1 - at];
-        const onnx_op *op = &r->ops[index];
-        if (!is_pointwise(op))
-            return false;
-        for (int k = 0; k < op->count; k++)
-            if (ek_onnx_read(r, op, k) != input && !insert(g, ek_onnx_read(r, op, k)))
-                return false;
-    }
-    for (int i = 0; i < g->count; i++) {
-        const onnx_op *op = &r->ops[g->ops[i]];
-        for (int k = 0; k < op->count; k++)
-            if (ek_onnx_read(r, op, k) != input)
-                inside[find_op(g, ek_onnx_read(r, op, k))]++;
-    }
-    for (int i = 0; i + 1 < g->count; i++)
-        if (inside[i] != r->ops[g->ops[i]].uses)
-            return false;
-    return true;
-}
-
-static double value_of(const region *g, const double *values, int op, double x)
-{
-    return op == g->input ? x : values[find_op(g, op)];
-}
-
-static double compute(const onnx_reader *r, const region *g, double x)
-{
-    double values[REGION_MAX] = {0};
-    for (int i = 0; i < g->count; i++) {
-        const onnx_op *op = &r->ops[g->ops[i]];
-        const double a = value_of(g, values, ek_onnx_read(r, op, 0), x);
-        if (op->kind == ONNX_LAYER) {
-            const onnx_function f = op->layer.kind == EK_LAYER_RELU      ? ONNX_F_RELU
-                                    : op->layer.kind == EK_LAYER_SIGMOID ? ONNX_F_SIGMOID
-                                                                         : ONNX_F_TANH;
-            values[i] = ek_onnx_apply(f, a, 0);
-        } else if (op->kind == ONNX_ARITH) {
-            const double c = ek_onnx_number(op->constant, 0);
-            values[i] = op->constant_first ? ek_onnx_apply(op->function, c, a) : ek_onnx_apply(op->function, a, c);
-        } else {
-            const double b = op->count > 1 ? value_of(g, values, ek_onnx_read(r, op, 1), x) : 0;
-            values[i] = ek_onnx_apply(op->kind == ONNX_ADD ? ONNX_F_ADD : op->function, a, b);
-        }
-    }
-    return values[g->count - 1];
-}
-
-typedef enum activation { IDENTITY, RELU, LEAKY, SIGMOID, TANH, GELU, GELU_BY_TANH, ACTIVATIONS } activation;
-
-static double activation_at(activation which, double slope, double x)
-{
-    switch (which) {
-    case IDENTITY:
-        return x;
-    case RELU:
-        return x > 0 ? x : 0;
-    case LEAKY:
-        return x > 0 ? x : slope * x;
-    case SIGMOID:
-        return 1 / (1 + exp(-x));
-    case TANH:
-        return tanh(x);
-    case GELU:
-        return x * (1 + erf(x * M_SQRT1_2)) / 2;
-    case GELU_BY_TANH:
-        return x * (1 + tanh(M_2_SQRTPI * M_SQRT1_2 * (x + 0.044715 * x * x * x))) / 2;
-    case ACTIVATIONS:
-        break;
-    }
-    return NAN;
-}
-
-/* Exact GELU and its approximation differ by up to 5e-4. */
-static activation recognise(const onnx_reader *r, const region *g, double *slope)
-{
-    double values[POINTS];
-    for (int i = 0; i < POINTS; i++)
-        values[i] = compute(r, g, point(i));
-    *slope = -compute(r, g, -1);
-    for (activation which = IDENTITY; which < ACTIVATIONS; which++) {
-        bool same = which != LEAKY || (*slope >= 0 && *slope < 1e6);
-        /* Only GELU's constants are rounded; and a small term may be the eps of a layer norm. */
-        const double tolerance = which == IDENTITY ? 0 : which < GELU ? 1e-12 : 1e-6;
-        for (int i = 0; i < POINTS && same; i++)
-            same = fabs(values[i] - activation_at(which, *slope, point(i))) <= tolerance * (1 + fabs(point(i)));
-        if (same)
-            return which;
-    }
-    return ACTIVATIONS;
-}
-
-static ek_status replace_region(onnx_reader *r, onnx_op *op, int i, const region *g, activation which, double slope)
-{
-    static const ek_layer_kind kinds[] = {
-        [RELU] = EK_LAYER_RELU, [LEAKY] = EK_LAYER_LEAKY_RELU, [SIGMOID] = EK_LAYER_SIGMOID,
-        [TANH] = EK_LAYER_TANH, [GELU] = EK_LAYER_GELU,        [GELU_BY_TANH] = EK_LAYER_GELU};
-    if (which == IDENTITY) {
-        r->alias[i] = g->input;
-        return EK_OK;
-    }
-    ek_layer layer = ek_layer_new(kinds[which], 0);
-    if (which == LEAKY)
-        layer.o.leaky_relu.negative_slope = (float)slope;
-    if (which == GELU_BY_TANH)
-        layer.o.gelu.by_tanh = true;
-    return become_layer(r, op, layer, g->input);
-}
-
-static ek_status match_activation(onnx_reader *r, int i)
-{
-    onnx_op *op = &r->ops[i];
-    double slope = 0;
-    region g;
-    if ((op->kind != ONNX_ARITH && op->kind != ONNX_FUNCTION && op->kind != ONNX_BINARY) || !is_pointwise(op))
-        return EK_OK;
-    /* From the nearest value that all goes through: those before are read when a factor stands behind the rest. */
-    for (int tries = 0, from = i; tries < 4 && r->over[from] >= 0; tries++) {
-        from = r->alias[r->over[from]];
-        if (!gather(r, from, i, &g))
-            return EK_OK;
-        const activation which = recognise(r, &g, &slope);
-        if (which != ACTIVATIONS)
-            return replace_region(r, op, i, &g, which, slope);
-    }
     return EK_OK;
 }
 
@@ -341,13 +149,13 @@ static ek_status match_layernorm(onnx_reader *r, int i)
     ek_layer layer = ek_layer_new(EK_LAYER_LAYERNORM, 0);
     layer.o.layernorm.eps = (float)ek_onnx_number(sum->constant, 0);
     layer.o.layernorm.affine = false;
-    return become_layer(r, op, layer, x);
+    return ek_onnx_become_layer(r, op, layer, x);
 }
 
 static ek_status match_groups(onnx_reader *r, int i)
 {
     EK_TRY(match_layernorm(r, i));
-    return match_activation(r, i);
+    return ek_onnx_match_activation(r, i);
 }
 
 /* ---- Arithmetic by channels ----------------------------------------------------------------------------------- */
@@ -415,6 +223,13 @@ static bool slope_of(const onnx_op *op, int64_t c, double *slope, double *offset
            (op->function == ONNX_F_DIV && !op->constant_first);
 }
 
+static const char *cannot_stand(const onnx_op *op)
+{
+    return op->kind == ONNX_ARITH && (op->function == ONNX_F_MAX || op->function == ONNX_F_MIN)
+               ? "it limits values, and is no layer: max(x, 0), which is relu, and leaky_relu's arithmetic are"
+               : "alone it is no layer: sums and products with constants are";
+}
+
 /* Of the operation, with those before it that are of the same kind and that nothing else reads. */
 static ek_status set_slopes(onnx_reader *r, onnx_op *op, int channels)
 {
@@ -430,7 +245,7 @@ static ek_status set_slopes(onnx_reader *r, onnx_op *op, int channels)
     op->offset = op->slope + op->channels;
     for (int c = 0; c < op->channels; c++) {
         if (!slope_of(op, c, &op->slope[c], &op->offset[c]))
-            return ek_onnx_fail(r, EK_ERR_UNSUPPORTED, "alone it is no layer: sums and products with constants are");
+            return ek_onnx_fail(r, EK_ERR_UNSUPPORTED, "%s", cannot_stand(op));
         const int b = joined && before->channels > 1 ? c : 0;
         if (joined) {
             op->offset[c] += op->slope[c] * before->offset[b];
@@ -490,7 +305,7 @@ static ek_status join_borders(onnx_reader *r, int i)
     }
     if (pool)
         layer.o.pool.count_padding = true;
-    return become_layer(r, op, layer, ek_onnx_read(r, pad, 0));
+    return ek_onnx_become_layer(r, op, layer, ek_onnx_read(r, pad, 0));
 }
 
 /* Slices of rows, then of columns. */

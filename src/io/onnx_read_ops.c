@@ -255,7 +255,7 @@ static ek_status read_gemm(onnx_reader *r)
         return ek_onnx_fail(r, EK_ERR_UNSUPPORTED, "it transposes its input");
     EK_TRY(add_linear(r, from, op, trans_b != 0));
     const ek_onnx_array *bias = op.tensors[1];
-    if (bias && bias->count != 1 &&
+    if (bias && (bias->count != 1 || bias->ndim > 2) &&
         (bias->count != r->ops[r->op_count - 1].out.c || bias->ndim > 2 || bias->dim[bias->ndim - 1] != bias->count))
         return needs(r, bias, "bias", 1, r->ops[r->op_count - 1].out.c);
     return EK_OK;
@@ -268,6 +268,18 @@ static ek_status read_matmul(onnx_reader *r)
     EK_TRY(ek_onnx_data(r, 0, &from));
     EK_TRY(ek_onnx_tensor(r, 1, "weight", &op.tensors[0]));
     return add_linear(r, from, op, false);
+}
+
+/* Where this library takes 0 for 1/sqrt(0), ONNX has infinity. */
+static ek_status check_variance(const onnx_reader *r, const ek_onnx_array *variance, float eps)
+{
+    for (int64_t c = 0; c < variance->count && eps == 0; c++)
+        if ((float)ek_onnx_number(variance, c) == 0)
+            return ek_onnx_fail(r, EK_ERR_NUMERIC,
+                                "channel %jd has no variance, and epsilon is 0: it divides by 0 there; give it an "
+                                "epsilon, of 1e-5 for example",
+                                (intmax_t)c);
+    return EK_OK;
 }
 
 /* ONNX's momentum is the weight of the old value, a float: the new one's is what people wrote where that gives it. */
@@ -302,6 +314,7 @@ static ek_status read_batchnorm(onnx_reader *r)
         EK_TRY(ek_onnx_tensor(r, i + 1, names[i], &op.tensors[i]));
         EK_TRY(needs(r, op.tensors[i], names[i], 1, r->ops[from].out.c));
     }
+    EK_TRY(check_variance(r, op.tensors[3], (float)eps));
     return ek_onnx_add_layer(r, op, from);
 }
 
@@ -434,10 +447,15 @@ static ek_status read_dropout(onnx_reader *r)
 static ek_status read_softmax(onnx_reader *r)
 {
     int from;
+    int64_t axis;
     const char *output = r->options->output ? r->options->output : r->graph->output[0]->name;
     EK_TRY(ek_onnx_data(r, 0, &from));
+    EK_TRY(ek_onnx_int(r, "axis", -1, &axis)); /* of opsets below 13 it is 1: of features the same */
     if (!output || strcmp(ek_onnx_node(r)->output[0], output) != 0 || !r->ops[from].out.flat)
         return ek_onnx_fail(r, EK_ERR_UNSUPPORTED, "it stands inside of the graph; at its end it is left out");
+    if (axis != 1 && axis != -1)
+        return ek_onnx_fail(r, EK_ERR_UNSUPPORTED,
+                            "its axis is %jd, the batch; along features, axis 1, it is left out", (intmax_t)axis);
     EK_TRY(ek_onnx_tell(r, "left out: the %s at the end: a net gives logits", ek_onnx_node(r)->op_type));
     return ek_onnx_bind(r, from);
 }

@@ -310,6 +310,7 @@ static ek_status read_sum(onnx_reader *r)
 static ek_status read_function(onnx_reader *r, onnx_function function, int inputs)
 {
     int a = -1, b = -1;
+    char shape[ONNX_SHAPE_TEXT], dims[40];
     const onnx_value *first = ek_onnx_input(r, 0), *second = ek_onnx_input(r, 1);
     if (ek_onnx_node(r)->n_input != (size_t)inputs || !first || (inputs == 2 && !second))
         return ek_onnx_fail(r, EK_ERR_UNSUPPORTED, "it has %zu inputs; %d are read", ek_onnx_node(r)->n_input,
@@ -325,6 +326,10 @@ static ek_status read_function(onnx_reader *r, onnx_function function, int input
                   .constant_first = a < 0};
     if (inputs == 2)
         EK_TRY(ek_onnx_tensor(r, a >= 0 ? 1 : 0, "constant", &op.constant));
+    if (op.constant && op.constant->ndim > (op.out.flat ? 2 : 4))
+        return ek_onnx_fail(r, EK_ERR_UNSUPPORTED,
+                            "its constant is %s, and its input %s: it makes values of more dimensions",
+                            ek_onnx_shape_text(op.constant, shape), ek_dims_text(op.out, dims));
     return ek_onnx_add_other(r, op, 1, &from);
 }
 
