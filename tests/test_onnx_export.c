@@ -153,7 +153,7 @@ static void random_nets_come_back(void **state)
     (void)state;
     static const int opsets[] = {11, 16, 17, 18, 20, 22};
     for (int i = 0; i < random_count(); i++) {
-        ek_net *net = random_net((uint64_t)i, RANDOM_NET_TRACKED);
+        ek_net *net = random_net((uint64_t)i, RANDOM_NET_TRACKED | RANDOM_NET_DOUBLES);
         const float mean[] = {0.1f, 0.2f, 0.3f}, std[] = {0.9f, 0.3f, 0.7f};
         if (i % 4 == 0)
             assert_int_equal(ek_net_set_normalization(net, 1, mean, std), EK_OK);
@@ -187,7 +187,7 @@ static void folded_nets_come_back(void **state)
     int folded_ones = 0, kept_ones = 0;
     for (int i = 0; i < random_count(); i++) {
         ek_onnx_report report;
-        ek_net *net = random_net((uint64_t)i, RANDOM_NET_TRACKED), *folded = NULL, *again = NULL;
+        ek_net *net = random_net((uint64_t)i, RANDOM_NET_TRACKED | RANDOM_NET_DOUBLES), *folded = NULL, *again = NULL;
         const ek_onnx_options options = {.sample_count = 2, .threads = 1, .report = &report};
         if (ek_export_onnx(net, scratch_name(path), &options) || ek_import_onnx(&again, path, NULL) ||
             ek_net_fold(&folded, net, NULL))
@@ -553,7 +553,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(every_allocation_may_fail),
     };
     if (argc == 5 && !strcmp(argv[1], "write")) {
-        write_nets(argv[2], atoi(argv[3]), atoll(argv[4]), RANDOM_NET_TRACKED, write_net);
+        write_nets(argv[2], atoi(argv[3]), atoll(argv[4]), RANDOM_NET_TRACKED | RANDOM_NET_DOUBLES, write_net);
         return 0;
     }
     return cmocka_run_group_tests_name("onnx_export", tests, NULL, NULL);
