@@ -136,6 +136,29 @@ static void test_compilers(void **state)
     ek_net_free(net);
 }
 
+/* Names of the classes, whatever bytes they are of; none where there is not one for each output. */
+static void test_labels(void **state)
+{
+    (void)state;
+    ek_net *net = make_net(1);
+    assert_int_equal(ek_net_set_note(net, "labels", "a\nb \"c\"\nd\\e\n?\?/\n\303\2441\n\t\n*/\n\nh\ni"), EK_OK);
+    export(net, "named", NULL);
+    put_file("labels.c",
+             "#include \"named.h\"\n#include <string.h>\n"
+             "static const char *const labels[NAMED_OUTPUTS] = NAMED_LABELS;\n"
+             "int main(void)\n{\n"
+             "    return strcmp(labels[0], \"a\") || strcmp(labels[1], \"b \\\"c\\\"\") || strcmp(labels[2], "
+             "\"d\\\\e\") ||\n"
+             "           memcmp(labels[3], \"\\77\\77/\", 4) || memcmp(labels[4], \"\\303\\2441\", 4) || "
+             "strcmp(labels[5], \"\\t\") ||\n"
+             "           strcmp(labels[6], \"*/\") || *labels[7] || strcmp(labels[9], \"i\");\n}\n");
+    assert_int_equal(run("cc -std=c99 " WARNINGS " labels.c -o labels && ./labels"), 0);
+    assert_int_equal(ek_net_set_note(net, "labels", "a\nb"), EK_OK);
+    export(net, "named", NULL);
+    assert_int_not_equal(run("grep LABELS named.h"), 0);
+    ek_net_free(net);
+}
+
 /* The exponential by itself: close to libm's, bounds and NaN as its comment says; gcc vectorises the loop around it. */
 static void test_exponential(void **state)
 {
@@ -446,12 +469,19 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nets),        cmocka_unit_test(test_compilers),
-        cmocka_unit_test(test_exponential), cmocka_unit_test(test_microcontroller),
-        cmocka_unit_test(test_places),      cmocka_unit_test(test_small_outputs),
-        cmocka_unit_test(test_numbers),     cmocka_unit_test(test_doubles),
-        cmocka_unit_test(test_extremes),    cmocka_unit_test(test_pair),
-        cmocka_unit_test(test_names),       cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_nets),
+        cmocka_unit_test(test_compilers),
+        cmocka_unit_test(test_exponential),
+        cmocka_unit_test(test_labels),
+        cmocka_unit_test(test_microcontroller),
+        cmocka_unit_test(test_places),
+        cmocka_unit_test(test_small_outputs),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_doubles),
+        cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_pair),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_failures),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -232,12 +232,13 @@ static void test_errors(void **state)
     assert_int_equal(ek_quantized_export_c(q, "/nowhere/at/all/net", NULL, NULL), EK_ERR_NOT_FOUND);
     assert_int_equal(ek_quantized_export_c(q, "net", small, NULL), EK_ERR_SHAPE);
     export(q, "My-net.v2", NULL, NULL); /* without a self-test */
-    write_text("use.c", "#include \"My-net.v2.h\"\nint main(void) { static uint8_t x[MY_NET_V2_INPUTS];\n"
-                        "int16_t y[MY_NET_V2_OUTPUTS]; My_net_v2_predict(x, y); return My_net_v2_class(y) > 1; }\n");
+    write_text("use.c",
+               "#include \"My-net.v2.h\"\nint main(void) { static uint8_t x[MY_NET_V2_INPUTS];\n"
+               "int16_t y[MY_NET_V2_OUTPUTS]; My_net_v2_predict_bytes(x, y); return My_net_v2_class(y) > 1; }\n");
     assert_int_equal(run("cc -std=c99 -Wall -Wextra -Werror use.c My-net.v2.c -o use && ./use"), 0);
     /* The same rule as in float; the self-test's outputs are not on the stack. */
     export(q, "2nd net.c", data, NULL);
-    assert_int_equal(run("grep -q '^int n2nd_net_self_test' '2nd net.c' && grep -q 'N2ND_NET_RAM' '2nd net.h' && "
+    assert_int_equal(run("grep -q '^int n2nd_net_self_test' '2nd net.c' && grep -q 'N2ND_NET_MEMORY' '2nd net.h' && "
                          "grep -q '^    static int16_t outputs' '2nd net.c'"),
                      0);
     assert_int_equal(run("mv '2nd net.h' x.h && mv '2nd net.c' x.c && sed -i 's/2nd net.h/My-net.v2.h/' x.c && "

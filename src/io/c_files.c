@@ -121,6 +121,61 @@ void ek_c_put_check(ek_text *source, const ek_c_names *names, uint32_t stamp)
                  names->upper, stamp, names->file, names->file);
 }
 
+/* ---- The header --------------------------------------------------------------------------------------------- */
+
+/* A string of C: what is neither plain nor free of a meaning, a trigraph's '?' among it, in octal. */
+static void put_string(ek_text *text, const char *from, size_t length)
+{
+    ek_text_say(text, "\"");
+    for (size_t i = 0; i < length; i++) {
+        const unsigned char c = (unsigned char)from[i];
+        ek_text_sayf(text, c < 0x20 || c > 0x7e || strchr("\"\\?", c) ? "\\%03o" : "%c", c);
+    }
+    ek_text_say(text, "\"");
+}
+
+static void put_labels(ek_text *h, const ek_c_names *n, const char *labels, int64_t outputs)
+{
+    int64_t count = 0;
+    for (const char *c = labels; c && *c; c += strcspn(c, "\n"), c += *c != 0)
+        count++;
+    if (count != outputs)
+        return;
+    ek_text_sayf(h, "/* const char *const labels[%s_OUTPUTS] = %s_LABELS; */\n#define %s_LABELS \\\n    {", n->upper,
+                 n->upper, n->upper);
+    for (const char *c = labels; *c;) {
+        const size_t length = strcspn(c, "\n");
+        if (c != labels)
+            ek_text_say(h, ", \\\n     ");
+        put_string(h, c, length);
+        c += length + (c[length] != 0);
+    }
+    ek_text_say(h, "}\n\n");
+}
+
+void ek_c_begin_header(ek_text *h, const ek_c_names *n, const char *title, const ek_net *net, int64_t outputs,
+                       int64_t memory, uint32_t stamp)
+{
+    const ek_dims in = net->input;
+    const char *u = n->upper;
+    ek_text_sayf(h,
+                 "/* %s */\n#ifndef %s_INCLUDED\n#define %s_INCLUDED\n\n#include <stdint.h>\n\n"
+                 "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n",
+                 title, u, u);
+    ek_text_sayf(h,
+                 "#define %s_CHANNELS %d\n#define %s_HEIGHT %d\n#define %s_WIDTH %d\n#define %s_INPUTS %lld\n"
+                 "#define %s_OUTPUTS %lld\n#define %s_MEMORY %lld /* bytes */\n\n",
+                 u, in.c, u, in.h, u, in.w, u, (long long)ek_dims_count(in), u, (long long)outputs, u,
+                 (long long)memory);
+    put_labels(h, n, ek_net_note(net, "labels"), outputs);
+    ek_c_put_stamp(h, n, stamp);
+}
+
+void ek_c_end_header(ek_text *h)
+{
+    ek_text_say(h, "#ifdef __cplusplus\n}\n#endif\n\n#endif\n");
+}
+
 /* ---- The files ---------------------------------------------------------------------------------------------- */
 
 ek_status ek_c_write_files(const ek_c_names *names, const ek_text *c, const ek_text *h)

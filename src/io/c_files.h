@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * What nets as C in float (io/c_source.c) and in integers (quant/emit.c) share: names, arrays of numbers, the class of
- * outputs, and the pair of files. */
+ * outputs, what a header begins and ends with, and the pair of files. */
 #ifndef EK_IO_C_FILES_H
 #define EK_IO_C_FILES_H
 
 #include "base/status.h"
 #include "base/text.h"
+#include "net/net.h"
 
 #include <stdint.h>
 
@@ -39,6 +40,13 @@ void ek_c_put_class(ek_text *text, const ek_c_names *names, const char *type);
 uint32_t ek_c_stamp(const ek_text *body);
 void ek_c_put_stamp(ek_text *header, const ek_c_names *names, uint32_t stamp);
 void ek_c_put_check(ek_text *source, const ek_c_names *names, uint32_t stamp);
+
+/* The header from its first line, a comment of `title`, to the stamp: macros of the shape of the net's images, of how
+ * many outputs, of the bytes of memory that layers work in, and of the labels where the net's notes have one for each
+ * output. And its end. */
+void ek_c_begin_header(ek_text *header, const ek_c_names *names, const char *title, const ek_net *net,
+                       int64_t outputs, int64_t memory, uint32_t stamp);
+void ek_c_end_header(ek_text *header);
 
 /* Both files, as a model file is written; until both are written and on their disk, neither has its name. */
 ek_status ek_c_write_files(const ek_c_names *names, const ek_text *c, const ek_text *h);

@@ -302,7 +302,7 @@ static void say_input(emitter *e)
 static void say_run(emitter *e)
 {
     ek_c_say(&e->w, "/* What layers hand on: each value has its room for as long as a layer still reads it. */\n"
-                    "static float $_memory[@_MEMORY];\n\n"
+                    "static float $_memory[@_MEMORY / sizeof(float)];\n\n"
                     "static void $_run(float *outputs)\n{\n");
     for (int i = 0; i < e->plan->op_count; i++)
         say_call(e, i);
@@ -442,18 +442,12 @@ static ek_status say_source(emitter *e, ek_text *c)
 static void say_header(emitter *e, ek_text *h)
 {
     const ek_c_source *s = e->source;
-    const ek_dims in = e->plan->net->input;
+    char title[EK_C_NAME + 160];
+    snprintf(title, sizeof title,
+             "A net, written by evenkeel %s: %lld bytes of constants, %lld bytes of memory. %s.c tells more.",
+             ek_version(), (long long)s->constants, (long long)s->memory, s->names->file);
+    ek_c_begin_header(h, s->names, title, s->unfolded, e->plan->values[e->plan->output].count, s->memory, e->stamp);
     e->w.text = h;
-    ek_c_sayf(&e->w,
-              "/* A net, written by evenkeel %s: %lld bytes of constants, %lld bytes of memory. %s.c tells more. */\n"
-              "#ifndef @_INCLUDED\n#define @_INCLUDED\n\n#include <stdint.h>\n\n"
-              "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n"
-              "#define @_CHANNELS %d\n#define @_HEIGHT %d\n#define @_WIDTH %d\n#define @_INPUTS %lld\n"
-              "#define @_OUTPUTS %lld\n#define @_MEMORY %lld /* floats */\n\n",
-              ek_version(), (long long)s->constants, (long long)s->memory, s->names->file, in.c, in.h, in.w,
-              (long long)ek_dims_count(in), (long long)e->plan->values[e->plan->output].count,
-              (long long)e->plan->memory);
-    ek_c_put_stamp(h, s->names, e->stamp);
     ek_c_say(
         &e->w,
         "/* image: channel by channel, row by row, pixels from 0 to 1 (bytes: 0 to 255). What the net's images are\n"
@@ -468,7 +462,7 @@ static void say_header(emitter *e, ek_text *h)
         "/* Recorded images through the net: how many of %d give other outputs than they should. 0: all is well. */\n"
         "int $_self_test(void);\n\n",
         s->tests);
-    ek_c_say(&e->w, "#ifdef __cplusplus\n}\n#endif\n\n#endif\n");
+    ek_c_end_header(h);
 }
 
 ek_status ek_c_write(ek_c_source *source, const ek_c_plan *plan, ek_text *c, ek_text *h)

@@ -229,9 +229,10 @@ static void put_predict(emitter *e)
     if (e->memory)
         ek_text_sayf(e->out.text,
                      "/* What layers hand on: each value has its bytes for as long as a layer still reads it. */\n"
-                     "static int8_t %s_memory[%s_RAM];\n\n",
+                     "static int8_t %s_memory[%s_MEMORY];\n\n",
                      e->names.prefix, e->names.upper);
-    ek_text_sayf(e->out.text, "void %s_predict(const uint8_t pixels[%s_INPUTS], int16_t outputs[%s_OUTPUTS])\n{\n",
+    ek_text_sayf(e->out.text,
+                 "void %s_predict_bytes(const uint8_t pixels[%s_INPUTS], int16_t outputs[%s_OUTPUTS])\n{\n",
                  e->names.prefix, e->names.upper, e->names.upper);
     for (int i = 0; i < e->q->op_count; i++)
         put_call(e, i);
@@ -264,7 +265,7 @@ static void put_self_test(emitter *e)
                  "\n"
                  "    for (i = 0; i < %d; i++) {\n"
                  "        int32_t differ = 0;\n"
-                 "        %s_predict(%s_test_0 + i * %s_INPUTS, outputs);\n"
+                 "        %s_predict_bytes(%s_test_0 + i * %s_INPUTS, outputs);\n"
                  "        for (k = 0; k < %s_OUTPUTS; k++)\n"
                  "            differ |= outputs[k] != %s_test_1[i * %s_OUTPUTS + k];\n"
                  "        wrong += differ ? 1 : 0;\n"
@@ -298,28 +299,20 @@ static void put_source(emitter *e, const ek_text *body)
 
 static void put_header(emitter *e)
 {
-    const ek_dims in = e->q->net->input;
     const ek_q_tensor *y = &e->q->tensors[e->q->output];
     const char *p = e->names.prefix, *u = e->names.upper;
-    ek_text_sayf(
-        e->out.text,
-        "/* A net in 8-bit integers, written by evenkeel %s: %lld bytes of constants, %lld bytes of memory. */\n"
-        "#ifndef %s_H\n#define %s_H\n\n#include <stdint.h>\n\n"
-        "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n",
-        ek_version(), (long long)e->constants, (long long)e->memory, u, u);
-    ek_text_sayf(e->out.text,
-                 "#define %s_CHANNELS %d\n#define %s_HEIGHT %d\n#define %s_WIDTH %d\n#define %s_INPUTS %lld\n"
-                 "#define %s_OUTPUTS %lld\n#define %s_RAM %lld\n\n",
-                 u, in.c, u, in.h, u, in.w, u, (long long)ek_dims_count(in), u, (long long)y->count, u,
-                 (long long)e->memory);
-    ek_c_put_stamp(e->out.text, &e->names, e->stamp);
+    char title[160];
+    snprintf(title, sizeof title,
+             "A net in 8-bit integers, written by evenkeel %s: %lld bytes of constants, %lld bytes of memory.",
+             ek_version(), (long long)e->constants, (long long)e->memory);
+    ek_c_begin_header(e->out.text, &e->names, title, e->q->net, y->count, e->memory, e->stamp);
     ek_text_sayf(
         e->out.text,
         "/* An output of 1 is a logit of so much. */\n"
         "#define %s_OUTPUT_SCALE %.9gf\n\n"
         "/* pixels: bytes of the image, channel by channel, row by row. Not for two threads at a time: what layers\n"
         "   hand on has one place. */\n"
-        "void %s_predict(const uint8_t pixels[%s_INPUTS], int16_t outputs[%s_OUTPUTS]);\n\n"
+        "void %s_predict_bytes(const uint8_t pixels[%s_INPUTS], int16_t outputs[%s_OUTPUTS]);\n\n"
         "/* The class of these outputs: the greatest's, the first of equal ones. */\n"
         "int %s_class(const int16_t outputs[%s_OUTPUTS]);\n\n",
         u, y->scale, p, u, u, p, u);
@@ -330,7 +323,7 @@ static void put_header(emitter *e)
             "is well. */\n"
             "int %s_self_test(void);\n\n",
             e->tests, p);
-    ek_text_sayf(e->out.text, "#ifdef __cplusplus\n}\n#endif\n\n#endif\n");
+    ek_c_end_header(e->out.text);
 }
 
 /* ---- The files ---------------------------------------------------------------------------------------------- */
