@@ -303,6 +303,12 @@ int cli_model_data_name(const cli_command *self, cli_model_data *of);
  * images of another shape than the net's, too, unless images.may_lack. */
 int cli_model_data_open(const cli_command *self, cli_model_data *of, ek_split split, ek_dataset **dataset);
 
+/* Opens images to prove something on: of the set with this name, which must be there and fit; or, where the name is
+ * NULL, of the one that the notes name, where it is found and fits. *dataset is NULL else. `either`: for want of test
+ * images, all training images will do. */
+int cli_model_data_proof(const cli_command *self, cli_model_data *of, ek_split split, bool either,
+                         ek_dataset **dataset);
+
 /* Opens training images and those that the model was validated on: the share where there is one, else the test images;
  * *val is NULL where there are neither. Likewise. */
 int cli_model_data_both(const cli_command *self, cli_model_data *of, ek_dataset **train, ek_dataset **val);

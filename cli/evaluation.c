@@ -61,12 +61,17 @@ static int open_data(const cli_command *self, cli_evaluation *e)
 {
     const ek_split split = !strcmp(e->split, "test") ? EK_SPLIT_TEST : EK_SPLIT_TRAIN;
     cli_model_data of = {.net = e->net, .model = e->model, .name = e->data, .images = e->images};
-    int status = cli_model_data_name(self, &of);
-    if (status == CLI_GO)
-        status = cli_model_data_open(self, &of, split, &e->dataset);
+    int status = CLI_GO;
+    if (e->proof && e->net) {
+        status = cli_model_data_proof(self, &of, split, false, &e->dataset);
+    } else {
+        status = cli_model_data_name(self, &of);
+        if (status == CLI_GO)
+            status = cli_model_data_open(self, &of, split, &e->dataset);
+    }
     e->data = of.name;
     e->share = of.share;
-    if (status == CLI_GO)
+    if (e->dataset)
         ek_dataset_get_info(e->dataset, &e->info);
     return status;
 }
@@ -82,7 +87,7 @@ int cli_evaluation_open(const cli_command *self, cli_evaluation *e)
     if (!cli_labels_of(&e->labels, e->net))
         return cli_fail(self, "out of memory");
     status = e->dataset ? CLI_GO : open_data(self, e);
-    if (status == CLI_GO)
+    if (status == CLI_GO && e->dataset)
         cli_compare_data(self, e->net, e->model, e->dataset);
     return status;
 }
@@ -103,7 +108,8 @@ const char *cli_evaluation_run(cli_evaluation *e, bool logits)
             return "out of memory";
     }
     const double begin = cli_now();
-    const ek_eval_options options = {.threads = e->threads, .confusion = e->confusion, .logits = e->logits};
+    const ek_eval_options options = {
+        .threads = e->threads, .confusion = e->confusion, .logits = e->logits, .unfolded = e->unfolded};
     const ek_status status = ek_evaluate(e->net, e->dataset, &options, &e->metrics);
     e->seconds = cli_now() - begin;
     return status ? ek_error() : NULL;

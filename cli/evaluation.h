@@ -14,6 +14,8 @@ typedef struct cli_evaluation {
     const char *share;                    /* of the training images, which stand for test images; NULL: none do */
     cli_data_options images;
     int threads;
+    bool proof;    /* without --data, images that are not there or do not fit are no error: there is no dataset */
+    bool unfolded; /* batch norms as layers of their own (ek_eval_options) */
     ek_net *net;
     ek_dataset *dataset;
     ek_dataset_info info;

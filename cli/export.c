@@ -66,14 +66,6 @@ ek_net *cli_export_open(const cli_command *self, const char *model, const char *
     return net_alone ? cli_net_open(self, model, NULL) : cli_model_open(self, model, net_name, NULL);
 }
 
-bool cli_export_fits(const ek_net *net, const ek_dataset *dataset)
-{
-    ek_dataset_info info;
-    int c, h, w;
-    ek_dataset_get_info(dataset, &info);
-    return !ek_net_input(net, &c, &h, &w) && info.channels == c && info.height == h && info.width == w;
-}
-
 int cli_export_write(const cli_command *self, const char *path, const char *text, size_t size)
 {
     if (!path || !strcmp(path, "-")) {

@@ -14,9 +14,6 @@ int cli_export_onnx(const cli_command *self, int argc, char **argv);
  * with a net's text. net_name: for weights alone the net they belong to (NULL: none). NULL with a message. */
 ek_net *cli_export_open(const cli_command *self, const char *model, const char *net_name, bool weights_matter);
 
-/* Whether the images are of the shape that the net takes. */
-bool cli_export_fits(const ek_net *net, const ek_dataset *dataset);
-
 /* Writes a text: to the file `path`, the old one or the new one whole, or to
  * standard output where that is NULL or "-". CLI_DONE, or CLI_FAILED with a message. */
 int cli_export_write(const cli_command *self, const char *path, const char *text, size_t size);

@@ -20,12 +20,14 @@ typedef struct exporting {
     ek_export_c_report report;
 } exporting;
 
+/* A path that ends in ".c" is taken without it. */
 static void print_saved(const exporting *e)
 {
+    const size_t length = strlen(e->out), cut = length > 2 && !strcmp(e->out + length - 2, ".c") ? 2 : 0;
     fputs("saved ", stdout);
-    cli_put_text(e->out);
+    cli_put(e->out, length - cut);
     fputs(".c and ", stdout);
-    cli_put_text(e->out);
+    cli_put(e->out, length - cut);
     puts(".h");
 }
 
@@ -99,23 +101,11 @@ static int export_int8(const cli_command *self, exporting *e)
 
 /* ---- In float ------------------------------------------------------------------------------------------------- */
 
-/* The self-test's images: test images of the data set that is asked for, which must be there; else of the one that the
- * model was trained on where it is found as the model needs it. */
+/* The self-test's images: test images, of a set that has none training images. */
 static int open_tests(const cli_command *self, exporting *e)
 {
-    cli_model_data of = {.net = e->net, .model = e->model, .images = e->images};
-    of.name = e->data ? e->data : cli_model_data_noted(e->net);
-    if (!of.name)
-        return CLI_GO;
-    of.images.may_lack = true;
-    int status = cli_model_data_open(self, &of, EK_SPLIT_TEST, &e->val);
-    of.images.may_lack = false;
-    if (status == CLI_GO && !e->val && e->data)
-        status = cli_model_data_open(self, &of, EK_SPLIT_TRAIN, &e->val);
-    if (e->val && !e->data && !cli_export_fits(e->net, e->val)) {
-        ek_dataset_free(e->val);
-        e->val = NULL;
-    }
+    cli_model_data of = {.net = e->net, .model = e->model, .name = e->data, .images = e->images};
+    const int status = cli_model_data_proof(self, &of, EK_SPLIT_TEST, true, &e->val);
     e->data = of.name;
     e->o.samples = e->val;
     return status;

@@ -26,20 +26,11 @@ static int read_batch(const cli_command *self, onnx *x)
     return cli_usage(self, "--batch: '%s' is neither dynamic nor a number of samples from 1", x->batch);
 }
 
-/* Images that are asked for must be there; those that the model was trained on are taken where they are found. */
 static int open_data(const cli_command *self, onnx *x)
 {
-    cli_model_data of = {.net = x->net, .model = x->model, .images = x->images};
-    of.name = x->data ? x->data : cli_model_data_noted(x->net);
-    if (!of.name)
-        return CLI_GO;
-    of.images.may_lack = !x->data;
-    const int status =
-        cli_model_data_open(self, &of, strcmp(x->split, "train") ? EK_SPLIT_TEST : EK_SPLIT_TRAIN, &x->dataset);
-    if (x->dataset && !x->data && !cli_export_fits(x->net, x->dataset)) {
-        ek_dataset_free(x->dataset);
-        x->dataset = NULL;
-    }
+    const ek_split split = strcmp(x->split, "train") ? EK_SPLIT_TEST : EK_SPLIT_TRAIN;
+    cli_model_data of = {.net = x->net, .model = x->model, .name = x->data, .images = x->images};
+    const int status = cli_model_data_proof(self, &of, split, false, &x->dataset);
     x->name = of.name;
     x->o.samples = x->dataset;
     return status;

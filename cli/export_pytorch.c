@@ -7,6 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
+static ek_status save(ek_net *net, const char *path)
+{
+    cli_signals_hold();
+    const ek_status saved = ek_net_save(net, path);
+    cli_signals_release();
+    return saved;
+}
+
 int cli_export_pytorch(const cli_command *self, int argc, char **argv)
 {
     const char *model = NULL, *out = NULL, *weights = NULL;
@@ -30,7 +38,7 @@ int cli_export_pytorch(const cli_command *self, int argc, char **argv)
     char *text = net ? ek_net_pytorch_text(net) : NULL;
     if (!net)
         return CLI_FAILED;
-    if (!text || (weights && ek_net_save(net, weights)))
+    if (!text || (weights && save(net, weights)))
         status = cli_fail(self, "%s", ek_error());
     else
         status = cli_export_write(self, out, text, strlen(text));

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 typedef struct imported {
     const char *out, *input, *labels, *normalize;
@@ -30,7 +31,7 @@ static int read_shape(const cli_command *self, imported *in)
 static bool is_onnx(const char *file)
 {
     const size_t length = strlen(file);
-    return length >= 5 && !strcmp(file + length - 5, ".onnx");
+    return length >= 5 && !strcasecmp(file + length - 5, ".onnx");
 }
 
 /* Options are of one kind of file. */
@@ -92,7 +93,10 @@ static int import_file(const cli_command *self, imported *in)
         status = set_labels(self, in);
     if (status != CLI_GO)
         return status;
-    if (ek_net_save(in->net, in->out))
+    cli_signals_hold();
+    const ek_status saved = ek_net_save(in->net, in->out);
+    cli_signals_release();
+    if (saved)
         return cli_fail(self, "%s", ek_error());
     if (in->report)
         cli_net_print(in->net);

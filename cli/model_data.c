@@ -162,3 +162,33 @@ int cli_model_data_open(const cli_command *self, cli_model_data *of, ek_split sp
     ek_dataset_free(val);
     return status == CLI_GO ? check_shape(self, of, *dataset) : status;
 }
+
+static bool fits(const ek_net *net, const ek_dataset *dataset)
+{
+    ek_dataset_info info;
+    int c, h, w;
+    ek_dataset_get_info(dataset, &info);
+    return !ek_net_input(net, &c, &h, &w) && info.channels == c && info.height == h && info.width == w;
+}
+
+int cli_model_data_proof(const cli_command *self, cli_model_data *of, ek_split split, bool either,
+                         ek_dataset **dataset)
+{
+    const bool asked = of->name != NULL;
+    *dataset = NULL;
+    of->name = asked ? of->name : cli_model_data_noted(of->net);
+    if (!of->name)
+        return CLI_GO;
+    of->images.may_lack = !asked || either;
+    int status = cli_model_data_open(self, of, split, dataset);
+    of->images.may_lack = !asked;
+    if (status == CLI_GO && !*dataset && asked)
+        status = cli_model_data_open(self, of, EK_SPLIT_TRAIN, dataset);
+    else if (status == CLI_GO)
+        status = check_shape(self, of, *dataset);
+    if (*dataset && !asked && !fits(of->net, *dataset)) {
+        ek_dataset_free(*dataset);
+        *dataset = NULL;
+    }
+    return status;
+}

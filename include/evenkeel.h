@@ -903,6 +903,9 @@ typedef struct ek_eval_options {
      * probabilities are their softmax; the class it is taken for is the greatest's, the first of equal ones.
      * Default NULL: not kept. */
     float *logits;
+    /* Batch norms are computed as layers of their own. Default: folded into the weights before them (ek_net_fold), as
+     * prediction does, so that what folding does to outputs shows where the two are compared. */
+    bool unfolded;
 } ek_eval_options;
 
 /* Prediction on the whole data set. EK_ERR_SHAPE as ek_fit; EK_ERR_NUMERIC when the loss is not finite.
@@ -1157,7 +1160,7 @@ EK_API void ek_quantized_get_info(const ek_quantized *quantized, ek_quantized_in
 EK_API ek_status ek_quantized_predict(const ek_quantized *quantized, int64_t n, const uint8_t *pixels, int threads,
                                       int16_t *outputs);
 
-/* The same over a whole data set, measured as ek_evaluate does. options->batch_size does not count. */
+/* The same over a whole data set, measured as ek_evaluate does. batch_size and unfolded do not count. */
 EK_API ek_status ek_quantized_evaluate(const ek_quantized *quantized, const ek_dataset *dataset,
                                        const ek_eval_options *options, ek_metrics *metrics);
 

@@ -174,6 +174,49 @@ static void test_outcomes(void **state)
     ek_net_free(net);
 }
 
+static void evaluate(ek_net *net, const ek_dataset *data, bool unfolded, float *logits)
+{
+    ek_metrics metrics;
+    const ek_eval_options options = {.threads = 1, .logits = logits, .unfolded = unfolded};
+    if (ek_evaluate(net, data, &options, &metrics))
+        fail_msg("%s", ek_error());
+}
+
+/* Unfolded evaluation computes batch norms by themselves: it differs from the folded net's by rounding, and by what
+ * folding really does; evaluation by itself is the folded net's, bit for bit. */
+static void test_unfolded(void **state)
+{
+    (void)state;
+    enum { COUNT = 20, CLASSES = RANDOM_NET_CLASSES };
+    int differ = 0;
+    for (int i = 0; i < 10; i++) {
+        ek_net *net = random_net((uint64_t)i, RANDOM_NET_TRACKED), *folded = folded_of(net, NULL);
+        const int64_t image = ek_dims_count(net->input);
+        uint8_t *pixels = malloc((size_t)(COUNT * image)), labels[COUNT] = {0};
+        for (int64_t j = 0; j < COUNT * image; j++)
+            pixels[j] = (uint8_t)(255 * (0.3 + random_value((uint64_t)j)));
+        ek_dataset *data;
+        const ek_dims in = net->input;
+        assert_int_equal(ek_dataset_from_memory(&data, COUNT, in.c, in.h, in.w, pixels, labels, 1), EK_OK);
+        float a[COUNT * CLASSES], b[COUNT * CLASSES], c[COUNT * CLASSES], largest = 1;
+        evaluate(net, data, true, a);
+        evaluate(folded, data, false, b);
+        evaluate(folded, data, true, c);
+        for (int j = 0; j < COUNT * CLASSES; j++)
+            largest = fmaxf(largest, fabsf(a[j]));
+        for (int j = 0; j < COUNT * CLASSES; j++)
+            assert_true(fabsf(a[j] - b[j]) <= 1e-5f * largest);
+        differ += memcmp(a, b, sizeof a) != 0;
+        if (count_kind(folded, EK_LAYER_BATCHNORM) == 0)
+            assert_memory_equal(b, c, sizeof b);
+        free(pixels);
+        ek_dataset_free(data);
+        ek_net_free(folded);
+        ek_net_free(net);
+    }
+    assert_true(differ > 2);
+}
+
 static void test_notes(void **state)
 {
     (void)state;
@@ -225,8 +268,8 @@ static void test_failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_builtins), cmocka_unit_test(test_random),   cmocka_unit_test(test_outcomes),
-        cmocka_unit_test(test_notes),    cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_builtins), cmocka_unit_test(test_random), cmocka_unit_test(test_outcomes),
+        cmocka_unit_test(test_unfolded), cmocka_unit_test(test_notes),  cmocka_unit_test(test_failures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,6 +31,7 @@ typedef struct ek_plan_request {
     int threads;         /* of the backend: how many regions by_thread and scratch need */
     bool dry;            /* steps and sizes alone, to look at: there is no arena */
     bool probe;          /* prediction: no layer is taken into another, and each one's output is measured */
+    bool unfolded;       /* prediction: batch norms that could be folded are computed as others are */
     bool exact;          /* prediction: a program that measures batch norms of the levels first_level..end_level-1 */
     int first_level, end_level;
     /* Training: */

@@ -99,7 +99,8 @@ static void add_batchnorm(ek_plan *plan, int layer)
 {
     const ek_layer *l = &plan->net->layers[layer];
     ek_stage *s = only_source(plan, l);
-    const bool folds = plan->request->mode == EK_PREDICTION && l->o.batchnorm.tracking && !plan->request->exact;
+    const bool folds = plan->request->mode == EK_PREDICTION && l->o.batchnorm.tracking && !plan->request->exact &&
+                       !plan->request->unfolded;
     int from = l->from; /* the layer whose channels these are: no flatten may be between */
     while (from >= 0 && plan->net->layers[from].kind == EK_LAYER_DROPOUT &&
            is_nothing(plan, &plan->net->layers[from]))

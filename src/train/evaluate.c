@@ -73,7 +73,7 @@ static bool needs_batch(const ek_net *net)
 }
 
 ek_status ek_evaluator_new(ek_evaluator **out, ek_net *net, const ek_dataset *dataset, ek_backend *backend,
-                           int batch_size, bool logits)
+                           const ek_eval_options *options)
 {
     *out = NULL;
     EK_TRY(ek_net_finish(net));
@@ -84,7 +84,9 @@ ek_status ek_evaluator_new(ek_evaluator **out, ek_net *net, const ek_dataset *da
     ek_dataset_info info;
     ek_dataset_get_info(dataset, &info);
     *e = (ek_evaluator){.net = net, .backend = backend, .count = info.count};
-    e->batch_size = batch_size ? batch_size : needs_batch(net) ? BATCH_SAMPLES : ek_feed_batch(dataset, RUN_SAMPLES);
+    e->batch_size = options->batch_size ? options->batch_size
+                    : needs_batch(net)  ? BATCH_SAMPLES
+                                        : ek_feed_batch(dataset, RUN_SAMPLES);
     if (e->batch_size > e->count)
         e->batch_size = e->count;
     ek_status status = ek_batch_arrays_new(&e->arrays, e->batch_size);
@@ -97,7 +99,8 @@ ek_status ek_evaluator_new(ek_evaluator **out, ek_net *net, const ek_dataset *da
                              &(ek_plan_request){.mode = EK_PREDICTION,
                                                 .input = EK_INPUT_BYTES,
                                                 .loss = true,
-                                                .logits = logits,
+                                                .logits = options->logits != NULL,
+                                                .unfolded = options->unfolded,
                                                 .max_samples = e->batch_size,
                                                 .threads = ek_backend_threads(backend)});
     if (status) {
@@ -177,7 +180,7 @@ ek_status ek_evaluate(ek_net *net, const ek_dataset *dataset, const ek_eval_opti
     ek_dataset_get_info(dataset, &info);
     ek_status status = ek_backend_new_cpu(&backend, ek_useful_threads(o.threads, info.count));
     if (!status)
-        status = ek_evaluator_new(&evaluator, net, dataset, backend, o.batch_size, o.logits != NULL);
+        status = ek_evaluator_new(&evaluator, net, dataset, backend, &o);
     if (!status)
         status = ek_evaluator_run(evaluator, o.confusion, o.logits, metrics);
     ek_evaluator_free(evaluator);

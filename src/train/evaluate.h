@@ -7,10 +7,10 @@
 
 typedef struct ek_evaluator ek_evaluator;
 
-/* Images must fit the net's input and classes its outputs (EK_ERR_SHAPE). batch_size 0: the library's choice; `logits`:
- * runs will ask for them. The net, the data set and the backend must outlive it. */
+/* Images must fit the net's input and classes its outputs (EK_ERR_SHAPE). Of the options batch_size and unfolded count,
+ * and whether there are logits: then runs will ask for them. The net, the data set and the backend must outlive it. */
 ek_status ek_evaluator_new(ek_evaluator **evaluator, ek_net *net, const ek_dataset *dataset, ek_backend *backend,
-                           int batch_size, bool logits);
+                           const ek_eval_options *options);
 void ek_evaluator_free(ek_evaluator *evaluator);
 
 /* The whole data set with the net's tensors as they are now; confusion and logits as in ek_eval_options. */

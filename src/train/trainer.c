@@ -205,7 +205,7 @@ ek_status ek_trainer_open(ek_trainer *t, const ek_dataset *val)
     EK_TRY(make_program(t, most));
     EK_TRY(open_exact(t));
     if (val)
-        EK_TRY(ek_evaluator_new(&t->evaluator, t->net, val, t->backend, 0, false));
+        EK_TRY(ek_evaluator_new(&t->evaluator, t->net, val, t->backend, &(ek_eval_options){0}));
     if (!t->o.no_shuffle && !(t->order = ek_calloc((size_t)t->count, sizeof *t->order)))
         return EK_ERR_MEMORY;
     return open_keeping(t, val);

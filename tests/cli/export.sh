@@ -55,6 +55,11 @@ passes "which compiles and passes its self-test" "" \
 sed 's/_bias_0\[3\] NET_FLASH = {/&\n70.0f+/' float.c >wrong.c
 cc -std=c99 use.c wrong.c -o use && ./use
 same "a self-test that can fail" 3 $?
+passes "a name with its ending" "^saved ending.c and ending.h$" "$EVENKEEL" export m.safetensors --to c -o ending.c
+same "is the file's" "ending.c ending.h" "$(echo ending*)"
+passes "in integers, too" "^saved 8bit.c and 8bit.h$" \
+    "$EVENKEEL" export m.safetensors --to c --int8 --data tiny --samples 30 -o 8bit.c
+same "whose names begin with a letter" 1 "$(grep -c '^void n8bit_predict' 8bit.c)"
 passes "with random images" "^self-test of 2 random images$" "$EVENKEEL" export m.safetensors --to c -o float
 fails "a prefix that is none" 2 "prefix is for C in float" "$EVENKEEL" export m.safetensors --to c --int8 --prefix x -o lost
 fails "no prefix of C's" 1 "prefix '1x'" "$EVENKEEL" export m.safetensors --to c --prefix 1x -o lost

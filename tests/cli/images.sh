@@ -141,10 +141,11 @@ passes "export --int8 does" "^in float: .* of 50 images" "$EVENKEEL" export shar
 same "calibrated on the others" 1 "$(grep -c '^calibrated on 150 training images of tiny$' out)"
 passes "report does" "" "$EVENKEEL" report share --data tiny -o share.html
 same "and says so" 1 "$(grep -c '50 validation images' share.html)"
-for command in eval doctor "report -o never" "calibrate -o never" "fold -o never" "export --to c --int8 -o never"; do
+for command in eval doctor "report -o never" "calibrate -o never" "export --to c --int8 -o never"; do
     fails "$command without --data" 1 ": share: was trained on images of its own; name them with --data$" "$EVENKEEL" $command share
 done
 absent "nothing is written" "never*"
+passes "fold does without" "^on 64 random images: " "$EVENKEEL" fold share -o folded
 train -o whole --val-split 0.25 >/dev/null
 "$EVENKEEL" import share --net bn-lenet -o alone >/dev/null
 fails "without a share there is none" 1 "tiny: .*; --split train takes its training images$" "$EVENKEEL" eval alone --data tiny

@@ -35,6 +35,8 @@ fails "another shape" 1 "sums.onnx: extent 2 of its input is 4, and 5 is asked f
 fails "options of weights" 2 "are for weights; an ONNX file has its net$" "$EVENKEEL" import "$files/sums.onnx" -o m --net lenet
 fails "options of ONNX files" 2 "are for ONNX files, whose names end in .onnx$" "$EVENKEEL" import m.safetensors -o m --net lenet \
     --bytes
+cp "$files/sums.onnx" SUMS.ONNX
+passes "a name in capitals" "^saved capitals$" "$EVENKEEL" import SUMS.ONNX -o capitals
 head -c 1000 "$files/sums.onnx" >cut.onnx
 fails "half a file" 1 "^evenkeel import: cut.onnx: not an ONNX model, or a damaged one$" "$EVENKEEL" import cut.onnx -o m
 fails "no file" 1 "none.onnx: cannot be opened: No such file or directory$" "$EVENKEEL" import none.onnx -o m
