@@ -488,12 +488,17 @@ static void test_evaluation_is_exact(void **state)
         }
         ek_metrics first = {0};
         for (int run = 0; run < 5; run++) { /* whatever the batches and threads are */
-            const ek_eval_options options[] = {
-                {1, 0, got, NULL}, {2, 1, got, told}, {3, 7, got, told}, {16, 32, got, told}, {0, 1000, got, told}};
+            static const struct {
+                int threads, batch_size;
+            } runs[] = {{1, 0}, {2, 1}, {3, 7}, {16, 32}, {0, 1000}};
+            const ek_eval_options options = {.threads = runs[run].threads,
+                                             .batch_size = runs[run].batch_size,
+                                             .confusion = got,
+                                             .logits = run ? told : NULL};
             ek_metrics m;
             memset(got, 0xee, sizeof got);
             memset(told, 0xee, sizeof told);
-            assert_ok(ek_evaluate(net, data, &options[run], &m));
+            assert_ok(ek_evaluate(net, data, &options, &m));
             assert_int_equal(m.count, n);
             assert_int_equal(m.correct, correct);
             assert_true(m.accuracy == (double)correct / (double)n);

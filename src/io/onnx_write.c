@@ -187,20 +187,6 @@ static void write_properties(ek_onnx_writer *w)
 
 /* ---- The whole ---------------------------------------------------------------------------------------------- */
 
-static ek_status check_values(const ek_net *net)
-{
-    for (int i = 0; i < net->tensor_count; i++) {
-        const ek_tensor *t = &net->tensors[i];
-        for (int64_t k = 0; t->data && k < t->count; k++) {
-            const char *fault = ek_value_fault(t->role, t->data[k]);
-            if (fault)
-                return ek_fail(EK_ERR_NUMERIC, "element %jd of %s %s (%g)", (intmax_t)k, t->name, fault,
-                               (double)t->data[k]);
-        }
-    }
-    return EK_OK;
-}
-
 static EkOnnx__ModelProto *write_model(ek_onnx_writer *w, int batch)
 {
     static const char doc[] =
@@ -223,7 +209,7 @@ ek_status ek_onnx_bytes(const ek_net *net, int opset, int batch, unsigned char *
 {
     ek_onnx_writer w = {.graph = {.scope = ""}, .net = net, .opset = opset};
     *bytes = NULL;
-    EK_TRY(check_values(net));
+    EK_TRY(ek_check_values(net));
     const EkOnnx__ModelProto *model = write_model(&w, batch);
     ek_status status = w.graph.status;
     if (!status)

@@ -15,7 +15,10 @@ typedef struct folding {
     ek_fold *folds; /* of each layer of the net */
     int *readers;   /* of each layer's output */
     int *then;      /* of a map the first norm that is folded into it, of such a norm the next; -1: no more */
-    int *twin;      /* the layer of the new net that a layer has become, -1: none */
+    int *last;      /* of a map the last of these norms, -1: there is none */
+    int *origin;    /* note_origin */
+    bool *shared;
+    int *twin; /* the layer of the new net that a layer has become, -1: none */
 } folding;
 
 /* ---- Which norms -------------------------------------------------------------------------------------------- */
@@ -28,20 +31,25 @@ static bool is_passed(const folding *f, int layer)
            (l->kind == EK_LAYER_FLATTEN && (l->in.flat || l->in.h * l->in.w == 1));
 }
 
+/* What is known of a layer's output: the map whose channels prediction finds there (-1: none), and whether others read
+ * what is on the way from it. */
+static void note_origin(folding *f, int layer)
+{
+    const ek_layer *l = &f->net->layers[layer];
+    const bool map = l->kind == EK_LAYER_CONV2D || l->kind == EK_LAYER_LINEAR;
+    const bool passed = !map && l->from >= 0 && is_passed(f, layer);
+    f->origin[layer] = map ? layer : passed ? f->origin[l->from] : -1;
+    f->shared[layer] = f->readers[layer] > 1 || (passed && f->shared[l->from]);
+}
+
 static ek_fold fold_of_norm(const folding *f, int norm)
 {
-    const ek_layer *layers = f->net->layers;
-    bool shared = false;
-    int from = layers[norm].from;
-    if (!layers[norm].o.batchnorm.tracking)
+    const ek_layer *l = &f->net->layers[norm];
+    if (!l->o.batchnorm.tracking)
         return (ek_fold){EK_FOLD_UNTRACKED, -1};
-    for (; from >= 0 && is_passed(f, from); from = layers[from].from)
-        shared = shared || f->readers[from] > 1;
-    if (from < 0 || (layers[from].kind != EK_LAYER_CONV2D && layers[from].kind != EK_LAYER_LINEAR))
+    if (l->from < 0 || f->origin[l->from] < 0)
         return (ek_fold){EK_FOLD_NO_MAP, -1};
-    if (shared || f->readers[from] > 1)
-        return (ek_fold){EK_FOLD_SHARED, from};
-    return (ek_fold){EK_FOLD_DONE, from};
+    return (ek_fold){f->shared[l->from] ? EK_FOLD_SHARED : EK_FOLD_DONE, f->origin[l->from]};
 }
 
 static void find_folds(folding *f)
@@ -50,16 +58,16 @@ static void find_folds(folding *f)
     if (f->net->tail >= 0)
         f->readers[f->net->tail]++;
     for (int i = 0; i < f->net->layer_count; i++) {
-        f->then[i] = -1;
+        f->then[i] = f->last[i] = -1;
         f->folds[i] = (ek_fold){EK_FOLD_NO_NORM, -1};
         if (f->net->layers[i].kind == EK_LAYER_BATCHNORM)
             f->folds[i] = fold_of_norm(f, i);
+        note_origin(f, i);
         if (f->folds[i].outcome != EK_FOLD_DONE)
             continue;
-        int last = f->folds[i].into;
-        while (f->then[last] >= 0)
-            last = f->then[last];
-        f->then[last] = i;
+        const int map = f->folds[i].into;
+        f->then[f->last[map] < 0 ? map : f->last[map]] = i;
+        f->last[map] = i;
     }
 }
 
@@ -187,8 +195,11 @@ static ek_status fold(folding *f, ek_fold *folds)
     f->readers = ek_calloc(layers, sizeof *f->readers);
     f->then = ek_calloc(layers, sizeof *f->then);
     f->twin = ek_calloc(layers, sizeof *f->twin);
+    f->last = ek_calloc(layers, sizeof *f->last);
+    f->origin = ek_calloc(layers, sizeof *f->origin);
+    f->shared = ek_calloc(layers, sizeof *f->shared);
     f->made = ek_net_new(in.c, in.h, in.w);
-    if (!f->folds || !f->readers || !f->then || !f->twin || !f->made)
+    if (!f->folds || !f->readers || !f->then || !f->twin || !f->last || !f->origin || !f->shared || !f->made)
         return EK_ERR_MEMORY;
     find_folds(f);
     if (folds)
@@ -211,6 +222,9 @@ ek_status ek_net_fold(ek_net **folded, ek_net *net, ek_fold *folds)
     ek_free(f.readers);
     ek_free(f.then);
     ek_free(f.twin);
+    ek_free(f.last);
+    ek_free(f.origin);
+    ek_free(f.shared);
     if (status)
         ek_net_free(f.made);
     else

@@ -197,17 +197,6 @@ static int count_batchnorms(const ek_net *net)
     return count;
 }
 
-static ek_status write_file(const char *path, const unsigned char *bytes, size_t size)
-{
-    ek_file_writer *writer;
-    EK_TRY(ek_file_create(&writer, path));
-    const ek_status status = ek_file_write(writer, bytes, size);
-    if (!status)
-        return ek_file_commit(writer);
-    ek_file_abandon(writer);
-    return status;
-}
-
 /* `shown` is the net that the file holds. */
 static ek_status export_net(ek_net *net, const ek_net *shown, const char *path, const ek_onnx_options *o,
                             ek_onnx_report *report)
@@ -225,7 +214,7 @@ static ek_status export_net(ek_net *net, const ek_net *shown, const char *path, 
     if (status && strncmp(ek_error(), path, strlen(path)) != 0)
         status = ek_fail_in(status, path);
     if (!status)
-        status = write_file(path, bytes, size);
+        status = ek_file_put_all(&(ek_file_content){path, bytes, size}, 1);
     ek_free(bytes);
     return status;
 }
