@@ -488,13 +488,8 @@ static void test_evaluation_is_exact(void **state)
         }
         ek_metrics first = {0};
         for (int run = 0; run < 5; run++) { /* whatever the batches and threads are */
-            static const struct {
-                int threads, batch_size;
-            } runs[] = {{1, 0}, {2, 1}, {3, 7}, {16, 32}, {0, 1000}};
-            const ek_eval_options options = {.threads = runs[run].threads,
-                                             .batch_size = runs[run].batch_size,
-                                             .confusion = got,
-                                             .logits = run ? told : NULL};
+            static const int threads[] = {1, 2, 3, 16, 0}, sizes[] = {0, 1, 7, 32, 1000};
+            const ek_eval_options options = {threads[run], sizes[run], got, run ? told : NULL, false};
             ek_metrics m;
             memset(got, 0xee, sizeof got);
             memset(told, 0xee, sizeof told);
