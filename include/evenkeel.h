@@ -681,8 +681,9 @@ typedef struct ek_image_options {
  * colours ITU-R 601's luma) or RGB (3), resized to height x width whatever its shape was, with antialiasing.
  * Formats, told by the first bytes: PNG and JPEG in builds with libpng and libjpeg-turbo, PGM and PPM (text or binary,
  * up to 65535 levels) in every build. Palettes become colours, 16 bits 8, CMYK RGB; gamma, colour profiles and EXIF's
- * orientation are not looked at. Every byte is checked; up to 65536 pixels on a side and 2^26 in all, from files of up
- * to 256 MB.
+ * orientation are not looked at. Every byte is checked; up to 65536 pixels on a side (JPEG 65500) and 2^26 in all, from
+ * files of up to 256 MB. A small file may decode to much: while it is read, it takes some four bytes of memory a pixel,
+ * of a progressive JPEG up to eleven, which are 740 MB for the largest; and so many in each thread that reads one.
  * pixels: the caller's [channels, height, width] bytes; a net takes them divided by 255. EK_ERR_ARGUMENT for other
  * channels and for extents outside 1..65536; EK_ERR_NOT_FOUND, EK_ERR_IO, EK_ERR_FORMAT, EK_ERR_UNSUPPORTED,
  * EK_ERR_MEMORY with a message that begins with the file's name. Any number of threads at once. */

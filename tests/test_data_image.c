@@ -89,6 +89,69 @@ static void refuses_damaged_files(void **state)
     }
 }
 
+/* The first marker of this kind in a JPEG. */
+static size_t find_marker(const unsigned char *data, size_t size, unsigned char kind)
+{
+    for (size_t i = 0; i + 1 < size; i++)
+        if (data[i] == 0xff && data[i + 1] == kind)
+            return i;
+    fail_msg("no marker %02x", kind);
+    return 0;
+}
+
+/* JPEGs that are whole and of a kind that is not decoded: bytes of grey.jpg's frame header say so. */
+static void refuses_other_jpegs(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t at; /* from the marker on */
+        unsigned char bytes[2];
+        const char *words;
+    } kinds[] = {{4, {12, 0}, "a JPEG of a kind that is not decoded; save it as one of 8 bits"},
+                 {1, {0xc3, 0}, "a JPEG of a kind that is not decoded; save it as one of 8 bits"}, /* lossless */
+                 {5, {0xff, 0xff}, "JPEGs are decoded up to 65500 pixels on a side"},
+                 {7, {0xff, 0xff}, "JPEGs are decoded up to 65500 pixels on a side"}};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        ek_image image;
+        unsigned char *data;
+        size_t size;
+        assert_int_equal(ek_file_read(IMAGES "grey.jpg", EK_IMAGE_FILE, &data, &size), EK_OK);
+        const size_t frame = find_marker(data, size, 0xc0);
+        assert_int_equal(data[frame + 4], 8);
+        memcpy(data + frame + kinds[i].at, kinds[i].bytes, kinds[i].bytes[1] ? 2 : 1);
+        assert_fails(ek_image_decode(&image, data, size, "it"), EK_ERR_UNSUPPORTED, kinds[i].words);
+        assert_null(image.pixels);
+        ek_free(data);
+    }
+}
+
+/* A frame and a scan of two components, which have no colours: one more than grey.jpg has. */
+static void refuses_two_components(void **state)
+{
+    (void)state;
+    unsigned char *data, made[4096];
+    size_t size, at = 0;
+    ek_image image;
+    assert_int_equal(ek_file_read(IMAGES "grey.jpg", EK_IMAGE_FILE, &data, &size), EK_OK);
+    const size_t frame = find_marker(data, size, 0xc0), scan = find_marker(data, size, 0xda);
+    assert_true(size + 5 <= sizeof made && data[frame + 3] == 11 && data[scan + 3] == 8);
+    memcpy(made, data, at = frame + 13);
+    made[frame + 3] += 3;
+    made[frame + 9] = 2;
+    memcpy(made + at, (unsigned char[]){2, 0x11, 0}, 3);
+    at += 3;
+    memcpy(made + at, data + frame + 13, scan + 7 - (frame + 13));
+    at += scan + 7 - (frame + 13);
+    made[scan + 3 + 3] += 2;
+    made[scan + 3 + 4] = 2;
+    memcpy(made + at, (unsigned char[]){2, 0}, 2);
+    at += 2;
+    memcpy(made + at, data + scan + 7, size - (scan + 7));
+    assert_fails(ek_image_decode(&image, made, size + 5, "it"), EK_ERR_UNSUPPORTED,
+                 "a JPEG of a kind that is not decoded");
+    ek_free(data);
+}
+
 static void survives_failing_allocations(void **state)
 {
     (void)state;
@@ -375,6 +438,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(decodes_every_kind),
         cmocka_unit_test(refuses_damaged_files),
+        cmocka_unit_test(refuses_other_jpegs),
+        cmocka_unit_test(refuses_two_components),
         cmocka_unit_test(survives_failing_allocations),
         cmocka_unit_test(converts_colours),
         cmocka_unit_test(resizes_as_pytorch),

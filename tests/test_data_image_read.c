@@ -69,7 +69,7 @@ static void refuses_damaged_pgm_and_ppm(void **state)
         ek_status status;
         const char *words;
     } files[] = {
-        FILE_OF("P", EK_ERR_FORMAT, "i: neither PNG, JPEG, PGM nor PPM: it begins 50 00 00"),
+        FILE_OF("P", EK_ERR_FORMAT, "i: 1 byte, which are no image"),
         FILE_OF("P8 1 1 1 1", EK_ERR_FORMAT, "i: neither PNG, JPEG, PGM nor PPM: it begins 50 38"),
         FILE_OF("P5", EK_ERR_FORMAT, "i: the PGM is cut short"),
         FILE_OF("P6 # no end", EK_ERR_FORMAT, "i: the PPM is cut short"),
@@ -98,8 +98,9 @@ static void refuses_damaged_pgm_and_ppm(void **state)
         FILE_OF("P2 2 1 9 1 10", EK_ERR_FORMAT, "i: damaged PGM: the sample at byte 11 is more than 9"),
         FILE_OF("P2 2 1 9 1 x", EK_ERR_FORMAT, "the sample at byte 11 is no whole number"),
         FILE_OF("P2 2 1 9 1 -1", EK_ERR_FORMAT, "the sample at byte 11 is no whole number"),
-        FILE_OF("P2 1 1 9 1 2 3", EK_ERR_FORMAT, "i: 3 bytes behind the PGM; a file of several images"),
-        FILE_OF("P5 1 1 9 \1P5 1 1 9 \1", EK_ERR_FORMAT, "i: 10 bytes behind the PGM"),
+        FILE_OF("P2 1 1 9 1 2 3", EK_ERR_FORMAT, "i: 3 bytes behind the PGM"),
+        FILE_OF("P5 1 1 9 \1P5 1 1 9 \1", EK_ERR_FORMAT, "i: 10 bytes behind the PGM; a file of several images has"),
+        FILE_OF("P5\r\n1 1\r\n255\r\n\1", EK_ERR_FORMAT, "i: 1 byte behind the PGM"),
         FILE_OF("P4 8 1 x", EK_ERR_UNSUPPORTED, "i: of Netpbm's formats PGM and PPM are read, not P4"),
         FILE_OF("P7\nWIDTH 1", EK_ERR_UNSUPPORTED, "not P7"),
     };

@@ -142,8 +142,9 @@ static void test_refuses_to_read(void **state)
     assert_int_equal(ek_file_read("sub", 9, &data, &size), EK_ERR_FORMAT);
     assert_line("sub", "a folder");
     assert_int_equal(ek_file_read("pipe", 9, &data, &size), EK_ERR_FORMAT); /* and does not wait for a writer */
-    assert_line("pipe", "not a file");
+    assert_line("pipe", "a pipe, not a file");
     assert_int_equal(ek_file_read("/dev/zero", SIZE_MAX, &data, &size), EK_ERR_FORMAT);
+    assert_line("/dev/zero", "a device, not a file");
     assert_int_equal(ek_file_read("missing", 9, &data, &size), EK_ERR_NOT_FOUND);
     assert_line("missing", "No such file");
     assert_int_equal(ek_file_read("five/x", 9, &data, &size), EK_ERR_NOT_FOUND);

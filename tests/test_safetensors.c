@@ -238,6 +238,17 @@ static void test_refuses_hostile_lengths(void **state)
         assert_line(lengths[i] > 100000000 ? "its first bytes announce" : "");
         assert_null(file);
     }
+    static const char *const others[][2] = {{"\x89PNG\r\n\x1a\n", "a PNG image, and no safetensors file"},
+                                            {"\xff\xd8\xff\xe0\1\20JF", "a JPEG image, and no safetensors file"},
+                                            {"\x08\x07\x12\x07pyto", "an ONNX file, or another protobuf"},
+                                            {"input 1 ", "a text, such as a net's, and no safetensors file"}};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        ek_safetensors *file;
+        unsigned char *bytes = ek_calloc(9, 1);
+        memcpy(bytes, others[i][0], 8);
+        assert_int_equal(ek_safetensors_parse(&file, "some.file", bytes, 9), EK_ERR_FORMAT);
+        assert_line(others[i][1]);
+    }
     for (size_t size = 0; size < 8; size++) {
         ek_safetensors *file;
         assert_int_equal(ek_safetensors_parse(&file, "some.file", ek_calloc(size, 1), size), EK_ERR_FORMAT);

@@ -50,7 +50,11 @@ static ek_status read_open_file(int fd, const char *path, size_t limit, unsigned
     if (fstat(fd, &info))
         return ek_fail(EK_ERR_IO, "%s: cannot be read: %s", path, strerror(errno));
     if (!S_ISREG(info.st_mode))
-        return ek_fail(EK_ERR_FORMAT, "%s: %s, not a file", path, S_ISDIR(info.st_mode) ? "a folder" : "a device");
+        return ek_fail(EK_ERR_FORMAT, "%s: %s, not a file", path,
+                       S_ISDIR(info.st_mode)    ? "a folder"
+                       : S_ISFIFO(info.st_mode) ? "a pipe"
+                       : S_ISSOCK(info.st_mode) ? "a socket"
+                                                : "a device");
     if ((uintmax_t)info.st_size > limit)
         return ek_fail(EK_ERR_FORMAT, "%s: %jd bytes, more than the %zu such a file may have", path,
                        (intmax_t)info.st_size, limit);

@@ -30,8 +30,10 @@ static ek_status read(ek_image *image, const uint8_t *data, size_t size, const c
         return ek_image_pnm(image, data, size, name, whole);
     if (size == 0)
         return ek_fail(EK_ERR_FORMAT, "%s: an empty file", name);
+    if (size < 3)
+        return ek_fail(EK_ERR_FORMAT, "%s: %zu byte%s, which are no image", name, size, size == 1 ? "" : "s");
     return ek_fail(EK_ERR_FORMAT, "%s: neither PNG, JPEG, PGM nor PPM: it begins %02x %02x %02x", name, data[0],
-                   size > 1 ? data[1] : 0, size > 2 ? data[2] : 0);
+                   data[1], data[2]);
 }
 
 ek_status ek_image_decode(ek_image *image, const uint8_t *data, size_t size, const char *name)

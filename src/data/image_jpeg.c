@@ -32,6 +32,15 @@ static void fail_with(decoder *d, ek_status status)
     longjmp(d->failed, 1);
 }
 
+/* What libjpeg says of files that are whole, and of a kind that it does not decode: lossless and hierarchical ones, of
+ * other than 8 bits, of colours that it does not know. */
+static bool is_other_kind(int code)
+{
+    return code == JERR_BAD_PRECISION || code == JERR_CONVERSION_NOTIMPL || code == JERR_SOF_UNSUPPORTED ||
+           code == JERR_ARITH_NOTIMPL || code == JERR_CCIR601_NOTIMPL || code == JERR_FRACT_SAMPLE_NOTIMPL ||
+           code == JERR_NOT_COMPILED;
+}
+
 static void on_error(j_common_ptr common)
 {
     decoder *d = common->client_data;
@@ -39,6 +48,13 @@ static void on_error(j_common_ptr common)
     common->err->format_message(common, text);
     if (common->err->msg_code == JERR_OUT_OF_MEMORY || common->err->msg_code == JERR_NO_BACKING_STORE)
         fail_with(d, ek_fail(EK_ERR_MEMORY, "%s: out of memory for the JPEG", d->name));
+    if (common->err->msg_code == JERR_IMAGE_TOO_BIG)
+        fail_with(d, ek_fail(EK_ERR_UNSUPPORTED, "%s: JPEGs are decoded up to %ld pixels on a side", d->name,
+                             (long)JPEG_MAX_DIMENSION));
+    if (is_other_kind(common->err->msg_code))
+        fail_with(d, ek_fail(EK_ERR_UNSUPPORTED,
+                             "%s: a JPEG of a kind that is not decoded; save it as one of 8 bits, grey or RGB (%s)",
+                             d->name, text));
     fail_with(d, ek_fail(EK_ERR_FORMAT, "%s: damaged JPEG: %s", d->name, text));
 }
 

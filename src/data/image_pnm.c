@@ -115,10 +115,13 @@ static ek_status read_pixels(reader *r, ek_image *image)
         return EK_ERR_MEMORY;
     EK_TRY(r->text ? read_text(r, image->pixels, count) : read_binary(r, image->pixels, count));
     skip_blanks(r);
-    if (r->at < r->size)
-        return ek_fail(EK_ERR_FORMAT, "%s: %zu bytes behind the %s; a file of several images has to be split",
-                       r->name, r->size - r->at, r->kind);
-    return EK_OK;
+    if (r->at == r->size)
+        return EK_OK;
+    const bool more =
+        r->size - r->at > 1 && r->data[r->at] == 'P' && r->data[r->at + 1] >= '1' && r->data[r->at + 1] <= '7';
+    return ek_fail(EK_ERR_FORMAT, "%s: %zu byte%s behind the %s%s", r->name, r->size - r->at,
+                   r->size - r->at == 1 ? "" : "s", r->kind,
+                   more ? "; a file of several images has to be split" : "");
 }
 
 ek_status ek_image_pnm(ek_image *image, const uint8_t *data, size_t size, const char *name, bool whole)

@@ -281,6 +281,21 @@ static ek_status check_kind(const char *name, const unsigned char *bytes, size_t
         name, name);
 }
 
+/* What a file of eight bytes at least is by them; NULL where they do not tell. An ONNX file is a protobuf message whose
+ * first two fields are a small number, the version of the format, and the producer's name. */
+static const char *other_kind(const unsigned char *bytes)
+{
+    bool text = true;
+    for (int i = 0; i < 8; i++)
+        text = text &&
+               ((bytes[i] >= ' ' && bytes[i] < 0x7f) || bytes[i] == '\n' || bytes[i] == '\r' || bytes[i] == '\t');
+    return !memcmp(bytes, "\x89PNG", 4)                                 ? "a PNG image"
+           : !memcmp(bytes, "\xff\xd8\xff", 3)                          ? "a JPEG image"
+           : bytes[0] == 8 && bytes[1] < 32 && bytes[2] == (2 << 3 | 2) ? "an ONNX file, or another protobuf"
+           : text                                                       ? "a text, such as a net's"
+                                                                        : NULL;
+}
+
 static ek_status parse(ek_safetensors *file, const char *name, size_t size)
 {
     if (size < 8)
@@ -289,6 +304,9 @@ static ek_status parse(ek_safetensors *file, const char *name, size_t size)
     for (int i = 7; i >= 0; i--)
         header = header << 8 | file->bytes[i];
     EK_TRY(check_kind(name, file->bytes, size));
+    const char *const other = other_kind(file->bytes);
+    if (header > EK_SAFETENSORS_HEADER_MAX && other)
+        return ek_fail(EK_ERR_FORMAT, "%s: %s, and no safetensors file, as models and weights are", name, other);
     if (header > EK_SAFETENSORS_HEADER_MAX)
         return ek_fail(EK_ERR_FORMAT, "%s: no safetensors file: its first bytes announce a header of %ju bytes", name,
                        (uintmax_t)header);
