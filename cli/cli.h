@@ -187,6 +187,10 @@ ek_net *cli_net_open(const cli_command *self, const char *name, const ek_dataset
 
 bool cli_is_builtin(const char *name);
 
+/* Whether the file is text, as a net's is: a safetensors file begins with a length of eight bytes, of which the upper
+ * ones are zero. False for what is no file, or cannot be read: that is left to who opens it next. */
+bool cli_is_text(const char *path);
+
 /* The name of a net's text file; NULL where it is a built-in net's, or NULL. */
 static inline const char *cli_net_file(const char *name)
 {

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const char *const split_names[] = {[EK_SPLIT_TRAIN] = "train", [EK_SPLIT_TEST] = "test"};
 
@@ -144,6 +145,11 @@ static int show(const cli_command *self, int argc, char **argv)
         return status;
     if (strcmp(split, "train") != 0 && strcmp(split, "test") != 0)
         return cli_usage(self, "--split: '%s' is neither train nor test", split);
+    struct stat there;
+    const size_t length = strlen(out);
+    const bool is_png = length > 4 && !strcmp(out + length - 4, ".png");
+    if (!is_png && (stat(out, &there) || S_ISREG(there.st_mode)))
+        return cli_usage(self, "--out: '%s' does not end with .png, which is what is written", out);
     ek_dataset *dataset = NULL;
     status = cli_data_open(self, &dataset, name, !strcmp(split, "test") ? EK_SPLIT_TEST : EK_SPLIT_TRAIN, &images);
     if (status == CLI_GO) {

@@ -3,6 +3,7 @@
 #include "export.h"
 #include "describe.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -42,23 +43,10 @@ const cli_command cli_export_targets[] = {
 
 /* ---- What targets share --------------------------------------------------------------------------------------- */
 
-/* A safetensors file begins with a length of eight bytes, of which the upper ones are zero; text has no zero byte.
- * What cannot be read is left to who opens it next. */
-static bool is_text(const char *path)
-{
-    unsigned char bytes[8];
-    FILE *file = fopen(path, "rb");
-    const size_t size = file ? fread(bytes, 1, sizeof bytes, file) : 0;
-    if (file)
-        fclose(file);
-    return size == sizeof bytes && !memchr(bytes, 0, sizeof bytes);
-}
-
 ek_net *cli_export_open(const cli_command *self, const char *model, const char *net_name, bool weights_matter)
 {
     struct stat info;
-    const bool net_alone =
-        !net_name && (stat(model, &info) ? cli_is_builtin(model) : S_ISREG(info.st_mode) && is_text(model));
+    const bool net_alone = !net_name && (stat(model, &info) ? cli_is_builtin(model) : cli_is_text(model));
     if (net_alone && weights_matter) {
         cli_fail(self, "%s: a net without weights; train it, and export the model", model);
         return NULL;
@@ -73,6 +61,10 @@ int cli_export_write(const cli_command *self, const char *path, const char *text
         return CLI_DONE;
     }
     const int error = cli_write_file(path, text, size);
+    if (error == ENOENT)
+        return cli_fail(self, "%s: cannot be written: its folder does not exist", path);
+    if (!error)
+        cli_put_saved(path);
     return error ? cli_fail(self, "%s: cannot be written: %s", path, strerror(error)) : CLI_DONE;
 }
 

@@ -91,19 +91,23 @@ static void print_layers(const inspection *n)
     ek_layer_info layer;
     int64_t macs = 0;
     const int width = path_width(n);
+    int room = 32; /* for the layers' texts, or as much as they take */
+    for (int i = 0; i < ek_net_layer_count(n->net); i++)
+        if (!ek_net_layer(n->net, i, &layer))
+            room = (int)strlen(layer.text) > room ? (int)strlen(layer.text) : room;
     char *text = ek_net_text(n->net);
     if (text) /* its first line is the input's shape */
         printf("%.*s\n\n", (int)strcspn(text, "\n"), text);
     free(text);
-    printf("%*s  %-32s  %-12s  %10s  %13s\n", width, "layer", "", "output", "parameters", "multiply-adds");
+    printf("%*s  %-*s  %-12s  %10s  %13s\n", width, "layer", room, "", "output", "parameters", "multiply-adds");
     for (int i = 0; i < ek_net_layer_count(n->net); i++) {
         if (ek_net_layer(n->net, i, &layer))
             continue;
         macs += layer.macs;
-        printf("%*s  %-32s  %-12s  %10jd  %13jd\n", width, layer.path, layer.text, cli_shape_text(&layer, shape),
+        printf("%*s  %-*s  %-12s  %10jd  %13jd\n", width, layer.path, room, layer.text, cli_shape_text(&layer, shape),
                (intmax_t)layer.parameters, (intmax_t)layer.macs);
     }
-    printf("%*s  %-32s  %-12s  %10jd  %13jd\n", width, "", "an image, forward", "",
+    printf("%*s  %-*s  %-12s  %10jd  %13jd\n", width, "", room, "an image, forward", "",
            (intmax_t)cli_net_parameters(n->net), (intmax_t)macs);
 }
 

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -198,7 +199,7 @@ static int print_help(void)
     printf("Usage: evenkeel COMMAND [OPTION ...]\n\n"
            "Trains, checks and ships batch-normalised convolutional networks.\n\n");
     print_commands(commands);
-    printf("\n  --help    this text; 'evenkeel COMMAND --help' explains a command\n"
+    printf("\n  --help    this text; 'evenkeel COMMAND --help' or 'evenkeel help COMMAND' explains a command\n"
            "  --version\n\n"
            "Environment:\n"
            "  EVENKEEL_DATA   folder with data sets, searched first\n"
@@ -207,6 +208,21 @@ static int print_help(void)
            "  evenkeel train --out model.safetensors && evenkeel eval model.safetensors\n\n%s",
            cli_exit_text);
     return cli_finish(&self, CLI_DONE);
+}
+
+/* "help data show" is "data show --help". */
+static int explain(int argc, char **argv)
+{
+    char **words = argc ? calloc((size_t)argc + 2, sizeof *words) : NULL;
+    if (!argc)
+        return print_help();
+    if (!words)
+        return cli_fail(&self, "out of memory");
+    memcpy(words, argv, (size_t)argc * sizeof *words);
+    words[argc] = (char[]){"--help"};
+    const int status = dispatch(&self, commands, argc + 1, words);
+    free(words);
+    return status;
 }
 
 /* A closed standard stream would lend its number to the first file opened, and results would land in that file. */
@@ -242,5 +258,7 @@ int main(int argc, char **argv)
         cli_is_asked = ASKED_MANUAL;
         return cli_finish(&self, cli_manual(commands, argc - 2, argv + 2));
     }
+    if (!strcmp(argv[1], "help"))
+        return explain(argc - 2, argv + 2);
     return dispatch(&self, commands, argc - 1, argv + 1);
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { NET_TEXT_MAX = 1 << 20 };
 
@@ -14,6 +15,17 @@ bool cli_is_builtin(const char *name)
         if (!strcmp(ek_net_builtin_name(i), name))
             return true;
     return false;
+}
+
+bool cli_is_text(const char *path)
+{
+    unsigned char bytes[8];
+    struct stat info;
+    FILE *file = !stat(path, &info) && S_ISREG(info.st_mode) ? fopen(path, "rb") : NULL;
+    const size_t size = file ? fread(bytes, 1, sizeof bytes, file) : 0;
+    if (file)
+        fclose(file);
+    return size == sizeof bytes && !memchr(bytes, 0, sizeof bytes);
 }
 
 /* There is neither such a net nor such a file. */
@@ -119,11 +131,16 @@ int64_t cli_net_parameters(const ek_net *net)
 
 int64_t cli_net_file_size(ek_net *net)
 {
-    const int64_t notes_and_header = 131072;
+    enum { NOTES = 8192, A_TENSOR = 160, A_LABEL = 24 }; /* bytes of names, shapes and places */
     int64_t values = 0;
-    for (int i = 0; i < ek_net_tensor_count(net); i++)
+    ek_layer_info output;
+    char *text = ek_net_text(net);
+    const int64_t tensors = ek_net_tensor_count(net), length = text ? (int64_t)strlen(text) : 0;
+    free(text);
+    for (int i = 0; i < tensors; i++)
         values += ek_net_tensor(net, i)->count;
-    return (int64_t)sizeof(float) * values + notes_and_header;
+    const int64_t labels = cli_net_output(net, &output) ? 0 : output.c;
+    return (int64_t)sizeof(float) * values + NOTES + A_TENSOR * tensors + A_LABEL * labels + 2 * length;
 }
 
 int64_t cli_net_copy_moving(ek_net *net, float *copy, bool back)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * evenkeel net: the nets that are built in, and what a net consists of. */
+#define _POSIX_C_SOURCE 200809L
 #include "cli.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* ---- list ----------------------------------------------------------------------------------------------------- */
 
@@ -133,7 +135,7 @@ static int show(const cli_command *self, int argc, char **argv)
     shown s = {.batch_size = 128, .threads = ek_cpu_count()};
     ek_dataset_info data;
     const cli_option options[] = {
-        {"NAME|FILE", .text = &s.name, .required = true, .help = "a built-in net, or a net as text"},
+        {"NAME|FILE", .text = &s.name, .required = true, .help = "a built-in net, a net as text, or a model file"},
         {"--input", .value = "CxHxW", .text = &s.input, .help = "images of this shape (the built-in net's own)"},
         {"--classes", .value = "N", .integer = &s.classes, .low = 1, .high = 65536,
          .help = "so many classes (the built-in net's own)"},
@@ -155,7 +157,10 @@ static int show(const cli_command *self, int argc, char **argv)
         return status;
     if (s.json + s.plan + s.text > 1)
         return cli_usage(self, "--plan, --text and --json do not go together");
-    s.net = cli_net_open(self, s.name, &data);
+    struct stat file;
+    const bool is_model = cli_net_file(s.name) && !stat(s.name, &file) && S_ISREG(file.st_mode) &&
+                          file.st_size >= 8 && !cli_is_text(s.name);
+    s.net = is_model ? cli_model_open(self, s.name, NULL, NULL) : cli_net_open(self, s.name, &data);
     if (!s.net)
         return CLI_FAILED;
     status = print_net(self, &s);

@@ -2,6 +2,7 @@
  * evenkeel sweep: a grid of trainings, and what came of it. */
 #define _GNU_SOURCE
 #include "sweep.h"
+#include "describe.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -32,6 +33,21 @@ static bool among(const char *const *names, const char *name)
         if (!strcmp(*names, name))
             return true;
     return false;
+}
+
+/* Those of a training that a sweep has no use for. */
+static int check_words(const cli_command *self, int argc, char **argv)
+{
+    static const char *const foreign[] = {"--checkpoint", "--resume",      "--log",    "--chart", "--quiet",
+                                          "--verbose",    "--tensorboard", "--report", NULL};
+    for (int i = 0; i < argc; i++)
+        for (const char *const *name = foreign; *name; name++)
+            if (!strncmp(argv[i], *name, strlen(*name)) && strchr("=", argv[i][strlen(*name)]))
+                return cli_usage(self,
+                                 "%s is for one training; each run of a sweep has its log and its checkpoints in a "
+                                 "folder of its own in --out DIR, and prints nothing",
+                                 *name);
+    return CLI_GO;
 }
 
 static bool ends_with(const char *text, const char *end)
@@ -304,6 +320,8 @@ static int check_request(const cli_command *self, request *q)
 static int run(const cli_command *self, request *q, int argc, char **argv)
 {
     int status = cli_train_read(self, 0, NULL, NULL, q->table);
+    if (status == CLI_GO && cli_is_asked == ASKED_WORK)
+        status = check_words(self, argc, argv);
     if (status == CLI_GO)
         status = parse(self, q, argc, argv);
     if (status == CLI_GO)

@@ -73,16 +73,13 @@ static void draw_labels(cairo_t *to, const picture *pic, int row)
     cli_draw_cut(to, margin + pic->shift, y, pic->left - margin - pic->shift - 14, text_size, CLI_INK, text);
 }
 
-/* A bar from low to high; an end that lies beyond the axis has no tick. */
 static void draw_bar(cairo_t *to, const picture *pic, double low, double high, double y)
 {
     const double end[2] = {low, high};
     cairo_set_line_width(to, 2);
-    cairo_move_to(to, place(pic, fmax(low, pic->scale.low)), y);
-    cairo_line_to(to, place(pic, fmin(high, pic->scale.high)), y);
+    cairo_move_to(to, place(pic, low), y);
+    cairo_line_to(to, place(pic, high), y);
     for (int i = 0; i < 2; i++) {
-        if (end[i] < pic->scale.low || end[i] > pic->scale.high)
-            continue;
         cairo_move_to(to, place(pic, end[i]), y - 5);
         cairo_line_to(to, place(pic, end[i]), y + 5);
     }
@@ -170,6 +167,11 @@ int cli_sweep_draw(const cli_sweep *s, const char *path)
             low = fmin(low, r->val_accuracy);
             high = fmax(high, r->val_accuracy);
         }
+    }
+    for (int i = 0; i < cli_sweep_rows(s); i++) { /* bars reach beyond the dots, of two by 0.2 of their distance */
+        const cli_spread v = cli_sweep_row_of(s, i).val_accuracy;
+        low = isfinite(v.mean - v.sd) ? fmin(low, v.mean - v.sd) : low;
+        high = isfinite(v.mean + v.sd) ? fmax(high, v.mean + v.sd) : high;
     }
     if (!(low <= high))
         return cli_fail(s->self, "there is nothing to draw yet: no run is done");

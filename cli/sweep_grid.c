@@ -65,6 +65,11 @@ static bool is_text(const char *value)
     return same;
 }
 
+static bool names_path(const char *option)
+{
+    return !strcmp(option, "--net") || !strcmp(option, "--data") || !strcmp(option, "--init");
+}
+
 int cli_sweep_add(cli_sweep *s, const char *option, const char *text, bool whole)
 {
     const char *separator = strchr(text, ';') ? ";" : ",";
@@ -73,7 +78,7 @@ int cli_sweep_add(cli_sweep *s, const char *option, const char *text, bool whole
     cli_axis *axis = add_axis(s, option);
     if (!axis)
         return no_memory(s);
-    whole = whole && *separator == ',';
+    whole = (whole || (names_path(option) && !access(text, F_OK))) && *separator == ',';
     do {
         const size_t length = whole ? strlen(text) : strcspn(text, separator);
         if (length == 0)
@@ -145,12 +150,8 @@ const char **cli_sweep_words(const cli_sweep *s, int run, int more, int *count)
 
 static const char *short_value(const cli_axis *axis, const char *value)
 {
-    static const char *const paths[] = {"--net", "--data", "--init"};
     const char *slash = strrchr(value, '/');
-    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
-        if (slash && slash[1] && !strcmp(axis->option, paths[i]))
-            return slash + 1;
-    return value;
+    return slash && slash[1] && names_path(axis->option) ? slash + 1 : value;
 }
 
 const char *cli_sweep_short(const cli_sweep *s, int run, int axis)

@@ -102,7 +102,12 @@ static void print_beginning(const cli_training *t)
     cli_recipe_print_decay(&set->recipe);
     puts(set->out ? "" : "; the model will not be kept (no --out)");
     cli_recipe_print(&set->recipe);
-    printf("epoch  train loss  train acc  val loss  val acc  seconds  images/s\n");
+}
+
+static void print_head(const cli_training *t)
+{
+    if (!t->set->quiet)
+        printf("epoch  train loss  train acc  val loss  val acc  seconds  images/s\n");
 }
 
 /* What the trainer refuses, it refuses before its first event, so that the table's head stands above a table. */
@@ -112,9 +117,16 @@ static int on_event(void *user, const ek_fit_event *event)
     if (!t->begun && event->kind != EK_EVENT_BROKEN) {
         t->begun = true;
         print_beginning(t);
+        if (event->kind != EK_EVENT_RESUME)
+            print_head(t);
         t->output_failed = !cli_flush();
     }
-    return cli_watch_event(t, event);
+    const bool stop = cli_watch_event(t, event);
+    if (event->kind == EK_EVENT_RESUME) { /* below what it goes on from */
+        print_head(t);
+        t->output_failed = !cli_flush();
+    }
+    return stop;
 }
 
 /* ---- After ---------------------------------------------------------------------------------------------------- */

@@ -94,5 +94,8 @@ void cli_exact_compare(cli_training *t)
     const double p = t->last.val_accuracy, error = sqrt(p * (1 - p) / (double)t->val_info.count);
     if (failed || !report.layers || !(fabs(metrics.accuracy - p) > error))
         return;
-    printf("val acc %.4f with moving, %.4f with exact statistics (evenkeel calibrate)\n", p, metrics.accuracy);
+    printf("val acc %.4f with moving, %.4f with exact statistics of %jd images\n", p, metrics.accuracy,
+           (intmax_t)report.samples);
+    if (metrics.accuracy > p)
+        puts("evenkeel calibrate saves the model with those of all training images");
 }

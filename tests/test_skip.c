@@ -408,7 +408,7 @@ static void test_too_many(void **state)
         {0, 3, "epoch 1, step 8: "},
         {-1, 0, "epoch 1, step 5: "},
         {1, 1, "; 1 step before it was left out, as many as may be"},
-        {4, 4, "; 4 steps before it were left out, as many as may be"},
+        {4, 4, "; 4 steps before it were left out, as many as may be; a lower learning rate may help"},
         {6, 6, "epoch 2, step 5: "}, /* 6 in the first epoch, and then four good ones, and 6 more */
     };
     ek_dataset *data = new_failing(5);
@@ -434,7 +434,7 @@ static void test_too_many(void **state)
     listener l = {0};
     ek_dataset *none = new_failing(1);
     expect(fit(net, none, (ek_fit_options){.no_shuffle = true, .max_skipped = 1000}, &l), EK_ERR_NUMERIC,
-           "channel 1; no step of the epoch was finite");
+           "channel 1; no step of the epoch was finite; a lower learning rate may help");
     expect(fit(net, none, (ek_fit_options){.max_skipped = -2}, &l), EK_ERR_ARGUMENT, "max_skipped is -2");
     ek_net_free(net);
     ek_dataset_free(none);

@@ -168,10 +168,16 @@ static ek_status apply_to_all(ek_safetensors *file, const char *path, const char
         ek_free(file->renamed[i]);
         file->tensors[i].name = file->renamed[i] = renamed;
     }
+    const char *example = "";
+    for (size_t i = file->tensor_count; i-- > 0;) { /* the first weight, or whatever is first */
+        const size_t length = strlen(file->tensors[i].name);
+        const bool is_weight = length >= 6 && !strcmp(file->tensors[i].name + length - 6, "weight");
+        if (is_weight || (i == 0 && !*example))
+            example = file->tensors[i].name;
+    }
     return fits ? EK_OK
                 : ek_fail(EK_ERR_ARGUMENT, "%s: the rule '%.200s' fits no tensor%s%.200s%s", path, text,
-                          file->tensor_count ? "; one is called '" : "",
-                          file->tensor_count ? file->tensors[0].name : "", file->tensor_count ? "'" : "");
+                          file->tensor_count ? "; one is called '" : "", example, file->tensor_count ? "'" : "");
 }
 
 ek_status ek_safetensors_rename(ek_safetensors *file, const char *path, const char *const *rules, int count)

@@ -128,16 +128,20 @@ static ek_status tell_step(const ek_trainer *t, const totals *own)
  * the epoch. Its place in the schedule is gone. */
 static ek_status skip_step(ek_trainer *t)
 {
+    /* One such step may be a sample's fault, whole rows of them seldom are. */
+    static const char advice[] = "a lower learning rate may help where the samples are as they should be";
     ek_progress *p = &t->progress;
     const int64_t rest = t->count - p->done * t->o.batch_size;
     if (p->skipped >= t->o.max_skipped) {
         if (p->skipped == 0)
             return EK_ERR_NUMERIC;
-        return ek_fail(EK_ERR_NUMERIC, "%s; %d step%s before it %s left out, as many as may be", ek_error(),
-                       p->skipped, p->skipped == 1 ? "" : "s", p->skipped == 1 ? "was" : "were");
+        return ek_fail(EK_ERR_NUMERIC, "%s; %d step%s before it %s left out, as many as may be; %s (it is %g)",
+                       ek_error(), p->skipped, p->skipped == 1 ? "" : "s", p->skipped == 1 ? "was" : "were", advice,
+                       t->rate);
     }
     if (p->omitted + 1 == t->steps)
-        return ek_fail(EK_ERR_NUMERIC, "%s; no step of the epoch was finite", ek_error());
+        return ek_fail(EK_ERR_NUMERIC, "%s; no step of the epoch was finite; %s (it is %g)", ek_error(), advice,
+                       t->rate);
     p->skipped++;
     p->omitted++;
     p->done++;

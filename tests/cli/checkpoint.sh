@@ -24,6 +24,7 @@ report "change nothing" "$(cmp model.safetensors model2.safetensors 2>&1)"
 same "the last two stay" "checkpoint-000000032.safetensors checkpoint-000000036.safetensors lock" "$(ls -x -w 200 kept2 | tr -s ' ')"
 passes "a finished training is told again" "^going on from kept2/checkpoint-000000036.safetensors: all epochs done$" \
     $train --resume kept2 --out model2.safetensors
+same "above the table's head" "going epoch " "$(grep -oE '^(going |epoch )' out | tr -d '\n')"
 same "every epoch of it" 6 "$(grep -Ec '^ +[0-9]+( +[0-9.]+){6}$' out)"
 report "and is the same model" "$(cmp model.safetensors model2.safetensors 2>&1)"
 passes "inspect takes a checkpoint" "^checkpoint.momentum  0.9$" "$EVENKEEL" inspect kept2/checkpoint-000000032.safetensors

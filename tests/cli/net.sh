@@ -24,6 +24,14 @@ passes "show with the plan" "^join_sums +block layer 3.body.4: 16x32x32, norm, r
 passes "show as text" "^residual shortcut=pad stride=2 \{$" "$EVENKEEL" net show resnet-20 --text
 "$EVENKEEL" net show resnet-20 --text >mine.net
 passes "show of a file" "^ +an image, forward +269722 +40551040$" "$EVENKEEL" net show mine.net
+"$EVENKEEL" net show lenet --input 1x28x28 --text >lenet.net
+"$EVENKEEL" train --data tiny --net lenet.net --epochs 1 --batch-size 20 --quiet -o lenet.safetensors
+passes "show of a model" "" "$EVENKEEL" net show lenet.safetensors --text
+report "is its net's text" "$(cmp lenet.net out 2>&1)"
+printf 'input 1 28 28\nconv2d 4 kernel=3 padding=1 stride=2 bias=no\nflatten\nlinear 10\n' >wide.net
+"$EVENKEEL" train --data tiny --net wide.net --epochs 1 --batch-size 20 --quiet -o wide.safetensors
+"$EVENKEEL" inspect wide.safetensors | sed -n '/multiply-adds/,/forward/p' >out
+same "inspect's columns, whatever is in them" 1 "$(awk '{print length($0)}' out | sort -u | wc -l)"
 run "$EVENKEEL" net show resnet-20-proj --json
 same "show as JSON" "272474 9.shortcut.0" "$(python3 -c 'import json, sys
 net = json.load(sys.stdin)

@@ -49,10 +49,19 @@ if [ "$(id -u)" -eq 0 ] && mount -t tmpfs -o size=64k none small 2>/dev/null; th
         "$EVENKEEL" data show tiny --count 60 -o small/p.png
     absent "nothing half-written on it" "small/*"
     umount small
+    size=$(stat -c %s model.safetensors)
+    mount -t tmpfs -o size=$((size / 1024 + 32))k none small
+    passes "--out on a disk that has room for it" "^saved" $train --epochs 1 --out small/m
+    umount small
 else
     echo "SKIP: a small disk: no rights to mount one"
 fi
 
+fails "a picture that would be none" 2 "^evenkeel data show: --out: 'p.jpg' does not end with .png" \
+    "$EVENKEEL" data show tiny -o p.jpg
+passes "a module in a file" "^saved net.py$" "$EVENKEEL" export model.safetensors --to pytorch -o net.py
+fails "a module in no folder" 1 "gone/net.py: cannot be written: its folder does not exist" \
+    "$EVENKEEL" export model.safetensors --to pytorch -o gone/net.py
 fails "a picture in no folder" 1 "gone/p.png" "$EVENKEEL" data show tiny -o gone/p.png
 fails "a picture that is a folder" 1 "folder" "$EVENKEEL" data show tiny -o folder
 absent "no temporary files" "*.tmp* folder/* gone*"

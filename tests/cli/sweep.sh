@@ -20,9 +20,9 @@ fails "a wrong value among right ones" 2 "^evenkeel sweep: --lr: '0' is not a nu
 fails "a value twice" 2 "^evenkeel sweep: --lr: 0.1 is given twice" $sweep --lr 0.1,1,0.1 --out none
 fails "an empty value" 2 "^evenkeel sweep: --lr: an empty value" $sweep --lr 0.1,,1 --out none
 fails "an empty value at the end" 2 "^evenkeel sweep: --lr: an empty value" $sweep --lr 0.1, --out none
+fails "an option of one training" 2 "--log is for one training; each run of a sweep has its log" $sweep --log x --out none
 fails "an unknown net" 1 "neither a net nor a file 'bn-lnet'; did you mean 'bn-lenet'" $sweep --net lenet,bn-lnet --out none
 fails "unknown data" 1 "^evenkeel sweep: \./gone: no such folder" "$EVENKEEL" sweep --data ./gone --out none
-fails "an option that each run has its own of" 2 "no option '--log'" $sweep --log x --out none
 fails "seeds that are none" 2 "^evenkeel sweep: --seeds: 'x' is neither a number" $sweep --seeds x --out none
 fails "both kinds of seeds" 2 "leave one out$" $sweep --seeds 2 --seed 3 --out none
 fails "a picture of another kind" 2 "^evenkeel sweep: --plot: 'p.pdf' ends neither" $sweep --out none --plot p.pdf
@@ -140,6 +140,8 @@ passes "the same net in other words" "^ +1 " $sweep --net seen.net --epochs 1 --
 cp plain.net seen.net
 fails "another net of that name" 1 "^evenkeel sweep: seen holds another sweep: --net seen.net is not what it was" \
     $sweep --net seen.net --epochs 1 --out seen --seeds 2
+cp plain.net "a,b.net"
+passes "a net whose name has a comma" "^a,b.net|1 of 1|0\." $sweep --net "a,b.net" --epochs 1 --out comma
 "$EVENKEEL" train --data tiny --net plain.net --epochs 1 --out start.st --quiet
 passes "weights of a file" "^ +1 " $sweep --net plain.net --init start.st --epochs 1 --out started
 "$EVENKEEL" train --data tiny --net plain.net --epochs 1 --seed 1 --out start.st --quiet

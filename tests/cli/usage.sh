@@ -65,4 +65,8 @@ fails "a worker of no such kind" 2 "--worker: 'x' is none of peak, train" "$EVEN
 # A locale with a decimal comma changes nothing.
 fails "--lr 0,1 in a German locale" 2 "'0,1' is not a number" \
     env LC_ALL=de_DE.UTF-8 "$EVENKEEL" train --data nowhere --lr 0,1
+passes "help" "^Usage: evenkeel COMMAND" "$EVENKEEL" help
+passes "help of a command" "^Usage: evenkeel eval" "$EVENKEEL" help eval
+passes "help of a command's command" "^Usage: evenkeel data show" "$EVENKEEL" help data show
+fails "help of none" 2 "there is no command 'trian'; did you mean 'train'" "$EVENKEEL" help trian
 finish
