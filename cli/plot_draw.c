@@ -125,8 +125,8 @@ static void draw_panel(const picture *pic, cli_curve curve)
 
 /* ---- Legend ---------------------------------------------------------------------------------------------------- */
 
-/* "val accuracy 0.8592, best 0.8693 in epoch 9; 10 epochs of bn-lenet" */
-static void describe(const cli_run *run, char *text, size_t size)
+/* "bn-lenet, 10 epochs, val accuracy 0.8592, best 0.8693 in epoch 9"; brief: from the accuracy on, if there is one. */
+static void describe(const cli_run *run, bool brief, char *text, size_t size)
 {
     double best = -INFINITY, last = NAN;
     int best_epoch = 0;
@@ -138,10 +138,12 @@ static void describe(const cli_run *run, char *text, size_t size)
             best_epoch = run->epoch[i].epoch;
         }
     }
-    size_t length = (size_t)snprintf(text, size, "%s%s%d epoch%s", run->net, *run->net ? ", " : "", run->epochs,
-                                     run->epochs == 1 ? "" : "s");
+    size_t length = 0;
+    if (!brief || !isfinite(last))
+        length = (size_t)snprintf(text, size, "%s%s%d epoch%s%s", run->net, *run->net ? ", " : "", run->epochs,
+                                  run->epochs == 1 ? "" : "s", isfinite(last) ? ", " : "");
     if (isfinite(last) && length < size)
-        length += (size_t)snprintf(text + length, size - length, ", val accuracy %.4f", last);
+        length += (size_t)snprintf(text + length, size - length, "val accuracy %.4f", last);
     if (best_epoch > 0 && length < size)
         snprintf(text + length, size - length, ", best %.4f in epoch %d", best, best_epoch);
 }
@@ -176,7 +178,7 @@ static void draw_legend(const picture *pic, double top)
         cairo_stroke(to);
         cairo_set_dash(to, NULL, 0, 0);
         cli_draw_cut(to, x + swatch + 8, y, widest + 1, text_size, CLI_INK, pic->runs->run[i].label);
-        describe(&pic->runs->run[i], text, sizeof text);
+        describe(&pic->runs->run[i], legend_columns(pic->runs) > 1, text, sizeof text);
         const double begin = swatch + widest + 26;
         cli_draw_cut(to, x + begin, y, column - begin - 12, text_size, CLI_FAINT, text);
     }
