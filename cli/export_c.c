@@ -15,14 +15,19 @@ typedef struct exporting {
     ek_net *net;
     ek_dataset *train, *val; /* val NULL: the data have no test images */
     ek_quantized *quantized;
-    ek_quantized_size size;
-    ek_export_c_options o; /* in float */
+    ek_export_c_options o;
     ek_export_c_report report;
 } exporting;
 
-/* A path that ends in ".c" is taken without it. */
-static void print_saved(const exporting *e)
+/* A path that ends in ".c" is taken without it. `tests`: whose images the self-test has, NULL for random ones. */
+static void print_written(const exporting *e, const ek_dataset *tests)
 {
+    printf("constants %jd bytes, memory %jd bytes beside the image and the outputs\nself-test of %d ",
+           (intmax_t)e->report.constants, (intmax_t)e->report.memory, e->report.tests);
+    fputs(tests ? "images of " : "random images", stdout);
+    if (tests)
+        cli_put_text(cli_data_name(tests, e->data));
+    putchar('\n');
     const size_t length = strlen(e->out), cut = length > 2 && !strcmp(e->out + length - 2, ".c") ? 2 : 0;
     fputs("saved ", stdout);
     cli_put(e->out, length - cut);
@@ -88,14 +93,13 @@ static int export_int8(const cli_command *self, exporting *e)
     status = measure(self, e);
     if (status != CLI_GO)
         return status;
+    e->o.samples = e->val ? e->val : e->train;
     cli_signals_hold();
-    const ek_status saved = ek_quantized_export_c(e->quantized, e->out, e->val ? e->val : e->train, &e->size);
+    const ek_status saved = ek_quantized_export_c(e->quantized, e->out, &e->o);
     cli_signals_release();
     if (saved)
         return cli_fail(self, "%s", ek_error());
-    printf("constants %jd bytes, memory %jd bytes beside the image and the outputs\n", (intmax_t)e->size.constants,
-           (intmax_t)e->size.memory);
-    print_saved(e);
+    print_written(e, e->o.samples);
     return CLI_DONE;
 }
 
@@ -119,22 +123,12 @@ static int export_float(const cli_command *self, exporting *e)
     const int status = open_tests(self, e);
     if (status != CLI_GO)
         return status;
-    e->o.report = &e->report;
     cli_signals_hold();
     const ek_status exported = ek_export_c(e->net, e->out, &e->o);
     cli_signals_release();
     if (exported)
         return cli_fail(self, "%s", ek_error());
-    printf("constants %jd bytes, memory %jd bytes beside the image and the outputs\nself-test of %d ",
-           (intmax_t)e->report.constants, (intmax_t)e->report.memory, e->report.tests);
-    if (e->val) {
-        fputs("images of ", stdout);
-        cli_put_text(cli_data_name(e->val, e->data));
-        putchar('\n');
-    } else {
-        puts("random images");
-    }
-    print_saved(e);
+    print_written(e, e->val);
     return CLI_DONE;
 }
 
@@ -143,9 +137,6 @@ static int export_float(const cli_command *self, exporting *e)
 /* Options that belong to the other kind of numbers. */
 static int check(const cli_command *self, exporting *e)
 {
-    if (e->int8 && (e->o.prefix || e->o.tests))
-        return cli_usage(self, "--%s is for C in float; in integers it is as it is",
-                         e->o.prefix ? "prefix" : "tests");
     if (!e->int8 && e->samples)
         return cli_usage(self, "--samples are for the calibration of --int8; C in float needs none");
     return CLI_GO;
@@ -159,10 +150,9 @@ int cli_export_c(const cli_command *self, int argc, char **argv)
         {"--out", .letter = 'o', .value = "PATH", .text = &e.out, .required = true,
          .help = "write PATH.c and PATH.h; names in them begin with the last part of it"},
         {"--int8", .flag = &e.int8, .help = "8-bit weights and activations, calibrated on training images (float)"},
-        {"--prefix", .value = "WORD", .text = &e.o.prefix,
-         .help = "in float: that names begin with (PATH's last part)"},
+        {"--prefix", .value = "WORD", .text = &e.o.prefix, .help = "what names begin with (PATH's last part)"},
         {"--tests", .value = "N", .integer = &e.o.tests, .low = 1, .high = 1000,
-         .help = "in float: images of the self-test (2)"},
+         .help = "images of the self-test (2)"},
         {"--data", .value = "NAME|DIR", .text = &e.data,
          .help = "data set or folder (the model's; in float it is for the self-test alone)"},
         {"--samples", .value = "N", .count = &e.samples, .low = 1, .high = 2147483647,
@@ -177,6 +167,7 @@ int cli_export_c(const cli_command *self, int argc, char **argv)
     int status = cli_parse(self, options, argc, argv);
     if (status != CLI_GO)
         return status;
+    e.o.report = &e.report;
     status = check(self, &e);
     if (status == CLI_GO)
         status = e.int8 ? export_int8(self, &e) : export_float(self, &e);

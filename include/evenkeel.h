@@ -1165,17 +1165,11 @@ EK_API ek_status ek_quantized_predict(const ek_quantized *quantized, int64_t n, 
 EK_API ek_status ek_quantized_evaluate(const ek_quantized *quantized, const ek_dataset *dataset,
                                        const ek_eval_options *options, ek_metrics *metrics);
 
-typedef struct ek_quantized_size {
-    int64_t constants; /* bytes of weights, tables and the like: flash, beside some 2 to 4 KB of code */
-    int64_t memory;    /* bytes that change, beside the image, the outputs and some 200 bytes of stack */
-} ek_quantized_size;
-
 /* Writes PATH.c and PATH.h: C99 and C++ without any library, nothing allocated, whose outputs are
- * ek_quantized_predict's to the last bit. The path, the names in the text and the pair of files are as ek_export_c's.
- * The first two images of `samples` become its self-test; NULL: it has none. size: filled in on success; may be
- * NULL. */
-EK_API ek_status ek_quantized_export_c(const ek_quantized *quantized, const char *path, const ek_dataset *samples,
-                                       ek_quantized_size *size);
+ * ek_quantized_predict's to the last bit. The path, the names, the pair of files, options and errors are as
+ * ek_export_c's; the report's memory is beside the image, the outputs and some 200 bytes of stack. */
+EK_API ek_status ek_quantized_export_c(const ek_quantized *quantized, const char *path,
+                                       const ek_export_c_options *options);
 
 #ifdef __cplusplus
 }

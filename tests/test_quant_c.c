@@ -81,11 +81,11 @@ static void write_text(const char *name, const char *text)
     assert_true(fputs(text, file) >= 0 && fclose(file) == 0);
 }
 
-static void export(const ek_quantized *q, const char *name, const ek_dataset *samples, ek_quantized_size *size)
+static void export(const ek_quantized *q, const char *name, const ek_dataset *samples, ek_export_c_report *report)
 {
     char path[SCRATCH_SIZE + 64];
     snprintf(path, sizeof path, "%s/%s", folder, name);
-    assert_ok(ek_quantized_export_c(q, path, samples, size));
+    assert_ok(ek_quantized_export_c(q, path, &(ek_export_c_options){.samples = samples, .report = report}));
 }
 
 /* ---- Memory ------------------------------------------------------------------------------------------------- */
@@ -202,10 +202,10 @@ static void test_microcontroller(void **state)
     ek_net *net = ek_net_builtin("bn-lenet");
     ek_dataset *data = noise(net);
     ek_quantized *q = quantize(net, data);
-    ek_quantized_size size;
+    ek_export_c_report size;
     char command[1000];
     export(q, "lenet", data, &size);
-    assert_true(size.constants < 49152 && size.memory == 4320);
+    assert_true(size.constants < 49152 && size.memory == 4320 && size.tests == 2);
     snprintf(command, sizeof command, "sh '%s/cortexm/run.sh' . lenet 60000 10000 784", EK_TEST_DIR);
     const int status = run(command);
     if (status == 77 << 8)
@@ -226,15 +226,17 @@ static void test_errors(void **state)
     static const char *const names[] = {"out/", "", "a\nnet",
                                         "a234567890123456789012345678901234567890123456789012345678901234567890"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        assert_int_equal(ek_quantized_export_c(q, names[i], NULL, NULL), EK_ERR_ARGUMENT);
+        assert_int_equal(ek_quantized_export_c(q, names[i], NULL), EK_ERR_ARGUMENT);
         assert_non_null(strstr(ek_error(), "need a name"));
     }
-    assert_int_equal(ek_quantized_export_c(q, "/nowhere/at/all/net", NULL, NULL), EK_ERR_NOT_FOUND);
-    assert_int_equal(ek_quantized_export_c(q, "net", small, NULL), EK_ERR_SHAPE);
-    export(q, "My-net.v2", NULL, NULL); /* without a self-test */
-    write_text("use.c",
-               "#include \"My-net.v2.h\"\nint main(void) { static uint8_t x[MY_NET_V2_INPUTS];\n"
-               "int16_t y[MY_NET_V2_OUTPUTS]; My_net_v2_predict_bytes(x, y); return My_net_v2_class(y) > 1; }\n");
+    assert_int_equal(ek_quantized_export_c(q, "/nowhere/at/all/net", NULL), EK_ERR_NOT_FOUND);
+    assert_int_equal(ek_quantized_export_c(q, "net", &(ek_export_c_options){.samples = small}), EK_ERR_SHAPE);
+    assert_int_equal(ek_quantized_export_c(q, "net", &(ek_export_c_options){.tests = 1001}), EK_ERR_ARGUMENT);
+    assert_int_equal(ek_quantized_export_c(q, "net", &(ek_export_c_options){.prefix = "2x"}), EK_ERR_ARGUMENT);
+    export(q, "My-net.v2", NULL, NULL); /* its self-test has random images */
+    write_text("use.c", "#include \"My-net.v2.h\"\nint main(void) { static uint8_t x[MY_NET_V2_INPUTS];\n"
+                        "int16_t y[MY_NET_V2_OUTPUTS]; My_net_v2_predict_bytes(x, y);\n"
+                        "return My_net_v2_class(y) > 1 || My_net_v2_self_test(); }\n");
     assert_int_equal(run("cc -std=c99 -Wall -Wextra -Werror use.c My-net.v2.c -o use && ./use"), 0);
     /* The same rule as in float; the self-test's outputs are not on the stack. */
     export(q, "2nd net.c", data, NULL);
@@ -246,10 +248,11 @@ static void test_errors(void **state)
                      0);
     char path[SCRATCH_SIZE + 64];
     snprintf(path, sizeof path, "%s/short", folder);
+    const ek_export_c_options options = {.samples = data};
     int64_t n = 1;
     for (;; n++) {
         ek_memory_fail_at(n);
-        const ek_status status = ek_quantized_export_c(q, path, data, NULL);
+        const ek_status status = ek_quantized_export_c(q, path, &options);
         if (ek_memory_fail_at(0) < n) {
             assert_ok(status);
             break;

@@ -3,11 +3,13 @@
 
 #include "base/crc32c.h"
 #include "base/file.h"
+#include "base/memory.h"
+#include "base/random.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { LINE = 110 };
+enum { LINE = 110, TESTS = 2, TESTS_MAX = 1000 };
 
 /* ---- Names -------------------------------------------------------------------------------------------------- */
 
@@ -174,6 +176,56 @@ void ek_c_begin_header(ek_text *h, const ek_c_names *n, const char *title, const
 void ek_c_end_header(ek_text *h)
 {
     ek_text_say(h, "#ifdef __cplusplus\n}\n#endif\n\n#endif\n");
+}
+
+/* ---- Images of the self-test ---------------------------------------------------------------------------------- */
+
+static ek_status check_samples(const ek_net *net, const ek_dataset *samples, int64_t *there)
+{
+    const ek_dims in = net->input;
+    ek_dataset_info info;
+    ek_dataset_get_info(samples, &info);
+    *there = info.count;
+    if (info.channels != in.c || info.height != in.h || info.width != in.w)
+        return ek_fail(EK_ERR_SHAPE, "images of the self-test are %dx%dx%d, the net's input is %dx%dx%d",
+                       info.channels, info.height, info.width, in.c, in.h, in.w);
+    return info.count > 0 ? EK_OK : ek_fail(EK_ERR_ARGUMENT, "the data set for the self-test is empty");
+}
+
+static void fill_random(uint8_t *pixels, int64_t first, int64_t count)
+{
+    for (int64_t i = 0; i < count; i += 4) {
+        uint32_t bits[4];
+        ek_random4(0, EK_RANDOM_INIT, UINT32_MAX, (uint64_t)(first + i), bits);
+        for (int64_t j = i; j < count && j < i + 4; j++)
+            pixels[j] = (uint8_t)(bits[j - i] >> 24);
+    }
+}
+
+ek_status ek_c_images(const ek_net *net, const ek_dataset *samples, int64_t wanted, int64_t first, uint8_t **pixels,
+                      int64_t *count)
+{
+    const int64_t inputs = ek_dims_count(net->input);
+    int64_t there = wanted;
+    if (samples)
+        EK_TRY(check_samples(net, samples, &there));
+    *count = wanted < there ? wanted : there;
+    *pixels = ek_calloc(ek_size_mul((size_t)*count, (size_t)inputs), 1);
+    if (!*pixels)
+        return EK_ERR_MEMORY;
+    if (!samples)
+        fill_random(*pixels, first * inputs, *count * inputs);
+    for (int64_t i = 0; samples && i < *count; i++)
+        EK_TRY(ek_dataset_read(samples, i * there / *count, *pixels + i * inputs));
+    return EK_OK;
+}
+
+ek_status ek_c_test_count(const ek_export_c_options *o, int *tests)
+{
+    *tests = o->tests ? o->tests : TESTS;
+    return *tests > 0 && *tests <= TESTS_MAX
+               ? EK_OK
+               : ek_fail(EK_ERR_ARGUMENT, "tests is %d: a self-test has 1 to %d images", o->tests, TESTS_MAX);
 }
 
 /* ---- The files ---------------------------------------------------------------------------------------------- */

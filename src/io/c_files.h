@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * What nets as C in float (io/c_source.c) and in integers (quant/emit.c) share: names, arrays of numbers, the class of
- * outputs, what a header begins and ends with, and the pair of files. */
+ * outputs, what a header begins and ends with, images of
+ * the self-test, and the pair of files. */
 #ifndef EK_IO_C_FILES_H
 #define EK_IO_C_FILES_H
 
@@ -47,6 +48,15 @@ void ek_c_put_check(ek_text *source, const ek_c_names *names, uint32_t stamp);
 void ek_c_begin_header(ek_text *header, const ek_c_names *names, const char *title, const ek_net *net,
                        int64_t outputs, int64_t memory, uint32_t stamp);
 void ek_c_end_header(ek_text *header);
+
+/* Images of the self-test: `wanted` of the samples, evenly spread, or all where these are fewer; without samples random
+ * ones, the same for every export, from number `first` on. *pixels [*count, C, H, W] is for ek_free.
+ * EK_ERR_SHAPE for samples of another shape, EK_ERR_ARGUMENT where there are none. */
+ek_status ek_c_images(const ek_net *net, const ek_dataset *samples, int64_t wanted, int64_t first, uint8_t **pixels,
+                      int64_t *count);
+
+/* How many images options ask for, 2 by default. EK_ERR_ARGUMENT beyond 1000. */
+ek_status ek_c_test_count(const ek_export_c_options *options, int *tests);
 
 /* Both files, as a model file is written; until both are written and on their disk, neither has its name. */
 ek_status ek_c_write_files(const ek_c_names *names, const ek_text *c, const ek_text *h);

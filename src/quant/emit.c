@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { TEST_SAMPLES = 2 };
-
 typedef struct emitter {
     const ek_quantized *q;
     ek_q_out out; /* the file at hand */
@@ -243,8 +241,6 @@ static void put_predict(emitter *e)
 
 static void put_self_test(emitter *e)
 {
-    if (!e->tests)
-        return;
     const int64_t inputs = ek_dims_count(e->q->net->input), outputs = e->q->tensors[e->q->output].count;
     const int64_t constants = e->constants;
     ek_text_sayf(
@@ -316,36 +312,24 @@ static void put_header(emitter *e)
         "/* The class of these outputs: the greatest's, the first of equal ones. */\n"
         "int %s_class(const int16_t outputs[%s_OUTPUTS]);\n\n",
         u, y->scale, p, u, u, p, u);
-    if (e->tests)
-        ek_text_sayf(
-            e->out.text,
-            "/* Recorded images through the net: how many of %d give other outputs than they should, 0 where all "
-            "is well. */\n"
-            "int %s_self_test(void);\n\n",
-            e->tests, p);
+    ek_text_sayf(
+        e->out.text,
+        "/* Recorded images through the net: how many of %d give other outputs than they should. 0: all is well. */\n"
+        "int %s_self_test(void);\n\n",
+        e->tests, p);
     ek_c_end_header(e->out.text);
 }
 
 /* ---- The files ---------------------------------------------------------------------------------------------- */
 
-static ek_status record_tests(emitter *e, const ek_dataset *samples)
+static ek_status record_tests(emitter *e, const ek_export_c_options *o)
 {
-    ek_dataset_info info;
-    if (!samples)
-        return EK_OK;
-    ek_dataset_get_info(samples, &info);
-    const int64_t inputs = ek_dims_count(e->q->net->input);
-    if ((int64_t)info.channels * info.height * info.width != inputs)
-        return ek_fail(EK_ERR_SHAPE, "images of the self-test are %dx%dx%d, the net's input is of %lld values",
-                       info.channels, info.height, info.width, (long long)inputs);
-    e->tests = info.count < TEST_SAMPLES ? (int)info.count : TEST_SAMPLES;
-    e->pixels = ek_calloc((size_t)e->tests, (size_t)inputs);
-    e->outputs = ek_calloc((size_t)e->tests, (size_t)e->q->tensors[e->q->output].count * sizeof *e->outputs);
-    if (!e->pixels || !e->outputs)
-        return EK_ERR_MEMORY;
-    for (int i = 0; i < e->tests; i++)
-        EK_TRY(ek_dataset_read(samples, i, e->pixels + i * inputs));
-    return ek_quantized_predict(e->q, e->tests, e->pixels, 1, e->outputs);
+    int64_t count;
+    EK_TRY(ek_c_test_count(o, &e->tests));
+    EK_TRY(ek_c_images(e->q->net, o->samples, e->tests, 0, &e->pixels, &count));
+    e->tests = (int)count;
+    e->outputs = ek_calloc(ek_size_mul((size_t)count, (size_t)e->q->tensors[e->q->output].count), sizeof *e->outputs);
+    return e->outputs ? ek_quantized_predict(e->q, count, e->pixels, 1, e->outputs) : EK_ERR_MEMORY;
 }
 
 static ek_status write_files(emitter *e)
@@ -368,22 +352,23 @@ static ek_status write_files(emitter *e)
     return status;
 }
 
-ek_status ek_quantized_export_c(const ek_quantized *q, const char *path, const ek_dataset *samples,
-                                ek_quantized_size *size)
+ek_status ek_quantized_export_c(const ek_quantized *q, const char *path, const ek_export_c_options *options)
 {
+    static const ek_export_c_options defaults = {0};
+    const ek_export_c_options *o = options ? options : &defaults;
     if (!q || !path)
         return ek_fail(EK_ERR_ARGUMENT, "ek_quantized_export_c: quantized and path must not be NULL");
     emitter e = {.q = q, .places = ek_calloc((size_t)q->tensor_count, sizeof(int64_t))};
-    ek_status status = e.places ? ek_c_set_names(&e.names, path, NULL) : EK_ERR_MEMORY;
+    ek_status status = e.places ? ek_c_set_names(&e.names, path, o->prefix) : EK_ERR_MEMORY;
     e.out.prefix = e.names.prefix;
     if (!status)
         status = ek_q_plan_memory(q, e.places, &e.memory);
     if (!status)
-        status = record_tests(&e, samples);
+        status = record_tests(&e, o);
     if (!status)
         status = write_files(&e);
-    if (!status && size)
-        *size = (ek_quantized_size){.constants = e.constants, .memory = e.memory};
+    if (!status && o->report)
+        *o->report = (ek_export_c_report){.constants = e.constants, .memory = e.memory, .tests = e.tests};
     ek_free(e.places);
     ek_free(e.pixels);
     ek_free(e.outputs);

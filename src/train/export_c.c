@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * A net as a C file and its header: folded, its arithmetic done once, with what a self-test compares with. */
 #include "base/memory.h"
-#include "base/random.h"
 #include "io/c_source.h"
 #include "io/model.h"
 #include "net/fold.h"
@@ -11,8 +10,6 @@
 #include <string.h>
 
 enum {
-    TESTS = 2,
-    TESTS_MAX = 1000,
     SEEN = 64,             /* further images, whose outputs say what a large output is: */
     SEEN_VALUES = 1 << 24, /* fewer where they are large */
     PROVED = 16            /* tests of which the text's arithmetic is done here */
@@ -75,47 +72,16 @@ static ek_status fold_net(export *x)
 
 /* ---- The self-test's samples -------------------------------------------------------------------------------- */
 
-/* Bytes of images that are not there, the same for every export; from number `first` on. */
-static void fill_random(uint8_t *pixels, int64_t first, int64_t count)
-{
-    for (int64_t i = 0; i < count; i += 4) {
-        uint32_t bits[4];
-        ek_random4(0, EK_RANDOM_INIT, UINT32_MAX, (uint64_t)(first + i), bits);
-        for (int64_t j = i; j < count && j < i + 4; j++)
-            pixels[j] = (uint8_t)(bits[j - i] >> 24);
-    }
-}
-
-static ek_status count_samples(const export *x, int64_t *count)
-{
-    const ek_dims in = x->net->input;
-    ek_dataset_info info;
-    ek_dataset_get_info(x->o->samples, &info);
-    *count = info.count;
-    if (info.channels != in.c || info.height != in.h || info.width != in.w)
-        return ek_fail(EK_ERR_SHAPE, "images of the self-test are %dx%dx%d, the net's input is %dx%dx%d",
-                       info.channels, info.height, info.width, in.c, in.h, in.w);
-    return info.count > 0 ? EK_OK : ek_fail(EK_ERR_ARGUMENT, "the data set for the self-test is empty");
-}
-
-/* `wanted` images, evenly spread over the samples, or random ones from number `first` on. */
+/* `wanted` images as ek_c_images, and what the net makes of them. */
 static ek_status predict_images(const export *x, images *m, int64_t wanted, int64_t first)
 {
     const int64_t inputs = ek_dims_count(x->net->input), outputs = ek_dims_count(ek_net_output(x->net));
-    int64_t there = wanted;
-    if (x->o->samples)
-        EK_TRY(count_samples(x, &there));
-    m->count = wanted < there ? wanted : there;
+    EK_TRY(ek_c_images(x->net, x->o->samples, wanted, first, &m->pixels, &m->count));
     const size_t values = ek_size_mul((size_t)m->count, (size_t)inputs);
-    m->pixels = ek_calloc(values, 1);
     m->values = ek_calloc(values, sizeof *m->values);
     m->outputs = ek_calloc(ek_size_mul((size_t)m->count, (size_t)outputs), sizeof *m->outputs);
-    if (!m->pixels || !m->values || !m->outputs)
+    if (!m->values || !m->outputs)
         return EK_ERR_MEMORY;
-    if (!x->o->samples)
-        fill_random(m->pixels, first * inputs, m->count * inputs);
-    for (int64_t i = 0; x->o->samples && i < m->count; i++)
-        EK_TRY(ek_dataset_read(x->o->samples, i * there / m->count, m->pixels + i * inputs));
     for (size_t i = 0; i < values; i++)
         m->values[i] = (float)m->pixels[i] / 255;
     EK_TRY(ek_predict(x->net, m->count, m->values, 1, m->outputs));
@@ -210,8 +176,9 @@ static ek_status set_source(export *x)
 
 static ek_status run(export *x)
 {
-    const int64_t tests = x->o->tests ? x->o->tests : TESTS;
+    int tests;
     ek_text c = {0}, h = {0};
+    EK_TRY(ek_c_test_count(x->o, &tests));
     EK_TRY(ek_net_finish(x->net));
     EK_TRY(fold_net(x));
     EK_TRY(predict_images(x, &x->tests, tests, 0));
@@ -234,8 +201,6 @@ ek_status ek_export_c(ek_net *net, const char *path, const ek_export_c_options *
     export x = {.net = net, .o = options ? options : &defaults};
     if (!path)
         return ek_fail(EK_ERR_ARGUMENT, "ek_export_c: path is NULL");
-    if (x.o->tests < 0 || x.o->tests > TESTS_MAX)
-        return ek_fail(EK_ERR_ARGUMENT, "ek_export_c: tests (%d) must be 0 to %d", x.o->tests, TESTS_MAX);
     EK_TRY(ek_c_set_names(&x.names, path, x.o->prefix));
     const ek_status status = run(&x);
     if (!status && x.o->report)

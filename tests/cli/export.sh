@@ -61,7 +61,10 @@ passes "in integers, too" "^saved 8bit.c and 8bit.h$" \
     "$EVENKEEL" export m.safetensors --to c --int8 --data tiny --samples 30 -o 8bit.c
 same "whose names begin with a letter" 1 "$(grep -c '^void n8bit_predict' 8bit.c)"
 passes "with random images" "^self-test of 2 random images$" "$EVENKEEL" export m.safetensors --to c -o float
-fails "a prefix that is none" 2 "prefix is for C in float" "$EVENKEEL" export m.safetensors --to c --int8 --prefix x -o lost
+passes "a prefix and tests in integers" "^self-test of 5 images of " \
+    "$EVENKEEL" export m.safetensors --to c --int8 --data tiny --samples 30 --prefix net --tests 5 -o whole
+printf '#include "whole.h"\nint main(void) { return net_self_test(); }\n' >use.c
+passes "whose self-test passes" "" sh -c 'cc -std=c99 use.c whole.c -o use && ./use'
 fails "no prefix of C's" 1 "prefix '1x'" "$EVENKEEL" export m.safetensors --to c --prefix 1x -o lost
 fails "samples in float" 2 "calibration of --int8" "$EVENKEEL" export m.safetensors --to c --samples 9 -o lost
 fails "no net alone" 1 "a net without weights" "$EVENKEEL" export bn-lenet --to c --int8 -o lost
