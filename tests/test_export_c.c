@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <math.h>
@@ -22,37 +21,9 @@
 #include "io/c_source.h"
 #include "net/number.h"
 #include "random_net.h"
-#include "scratch.h"
+#include "shell.h"
 
 #define WARNINGS "-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wdouble-promotion -Werror"
-
-static char folder[SCRATCH_SIZE];
-
-static bool is_here(const char *tool)
-{
-    char command[200];
-    snprintf(command, sizeof command, "command -v %s >/dev/null 2>&1", tool);
-    return system(command) == 0;
-}
-
-/* A shell command in the folder: its exit status. */
-static int run(const char *command)
-{
-    char line[2000];
-    assert_true(snprintf(line, sizeof line, "cd '%s' && %s", folder, command) < (int)sizeof line);
-    fflush(stdout);
-    const int status = system(line);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-static void put_file(const char *name, const char *text)
-{
-    char path[SCRATCH_SIZE + 64];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0 && fclose(file) == 0);
-}
 
 static void export(ek_net *net, const char *name, ek_export_c_report *report)
 {

@@ -18,6 +18,7 @@
 #include "gradient_nets.h"
 #include "op/reference.h"
 #include "quant/run.h"
+#include "quantized.h"
 
 #define assert_ok(call)                                                                                              \
     do {                                                                                                             \
@@ -77,16 +78,6 @@ static float *values_of(ek_net *net, const char *name)
     if (!t)
         fail_msg("%s", ek_error());
     return t->data;
-}
-
-/* NULL where the net has no form in integers. */
-static ek_quantized *quantize(ek_net *net, const ek_dataset *data)
-{
-    ek_quantized *q;
-    const ek_status status = ek_quantize(&q, net, data, &(ek_quantize_options){.threads = 1});
-    if (status && status != EK_ERR_UNSUPPORTED)
-        fail_msg("%s", ek_error());
-    return q;
 }
 
 /* ---- Multipliers -------------------------------------------------------------------------------------------- */

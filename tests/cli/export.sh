@@ -41,20 +41,20 @@ fails "a file that cannot be written" 1 "none/m.py: cannot be written" "$EVENKEE
 passes "in integers" "^saved int8.c and int8.h$" "$EVENKEEL" export m.safetensors --to c --int8 --data tiny --samples 30 -o int8
 same "calibrated on what was asked for" "calibrated on 30 training images of tiny" "$(head -n 1 out)"
 same "accuracy before and after" 2 "$(grep -Ec '^in (float|8-bit integers): loss [0-9.]+, accuracy [0-9.]+ \([0-9]+ of 20 images\)$' out)"
-printf '#include "int8.h"\nint main(void) { return int8_self_test(); }\n' >use.c
-passes "which compiles and passes its self-test" "" \
-    sh -c 'cc -std=c99 -Wall -Wextra -Wpedantic -Wconversion -Werror use.c int8.c -o use && ./use'
-sed 's/_bias_1\[3\] = {/&\n1000000+/' int8.c >wrong.c
-cc -std=c99 use.c wrong.c -o use && ./use
-same "a self-test that can fail" 2 $?
+# self_test FILE PREFIX IMAGES SED: the file's passes, and all of its images fail once SED has changed a number.
+self_test()
+{
+    printf '#include "%s.h"\nint main(void) { return %s_self_test(); }\n' "$1" "$2" >use.c
+    passes "which compiles and passes its self-test" "" \
+        sh -c "cc -std=c99 -Wall -Wextra -Wpedantic -Wconversion -Werror use.c $1.c -o use && ./use"
+    sed "$4" "$1.c" >wrong.c
+    cc -std=c99 use.c wrong.c -o use && ./use
+    same "a self-test that can fail" "$3" $?
+}
+self_test int8 int8 2 's/_bias_1\[3\] = {/&\n1000000+/'
 passes "in float" "^saved float.c and float.h$" "$EVENKEEL" export m.safetensors --to c --data tiny --prefix net --tests 3 -o float
 same "with images of the data" "self-test of 3 images of tiny" "$(sed -n 2p out)"
-printf '#include "float.h"\nint main(void) { return net_self_test(); }\n' >use.c
-passes "which compiles and passes its self-test" "" \
-    sh -c 'cc -std=c99 -Wall -Wextra -Wpedantic -Wconversion -Werror use.c float.c -o use && ./use'
-sed 's/_bias_0\[3\] NET_FLASH = {/&\n70.0f+/' float.c >wrong.c
-cc -std=c99 use.c wrong.c -o use && ./use
-same "a self-test that can fail" 3 $?
+self_test float net 3 's/_bias_0\[3\] NET_FLASH = {/&\n70.0f+/'
 passes "a name with its ending" "^saved ending.c and ending.h$" "$EVENKEEL" export m.safetensors --to c -o ending.c
 same "is the file's" "ending.c ending.h" "$(echo ending*)"
 passes "in integers, too" "^saved 8bit.c and 8bit.h$" \
@@ -63,8 +63,7 @@ same "whose names begin with a letter" 1 "$(grep -c '^void n8bit_predict' 8bit.c
 passes "with random images" "^self-test of 2 random images$" "$EVENKEEL" export m.safetensors --to c -o float
 passes "a prefix and tests in integers" "^self-test of 5 images of " \
     "$EVENKEEL" export m.safetensors --to c --int8 --data tiny --samples 30 --prefix net --tests 5 -o whole
-printf '#include "whole.h"\nint main(void) { return net_self_test(); }\n' >use.c
-passes "whose self-test passes" "" sh -c 'cc -std=c99 use.c whole.c -o use && ./use'
+self_test whole net 5 's/_bias_1\[3\] = {/&\n1000000+/'
 fails "no prefix of C's" 1 "prefix '1x'" "$EVENKEEL" export m.safetensors --to c --prefix 1x -o lost
 fails "samples in float" 2 "calibration of --int8" "$EVENKEEL" export m.safetensors --to c --samples 9 -o lost
 fails "no net alone" 1 "a net without weights" "$EVENKEEL" export bn-lenet --to c --int8 -o lost
