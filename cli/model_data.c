@@ -85,16 +85,22 @@ static int divide(const cli_command *self, const cli_model_data *of, ek_dataset 
     return CLI_GO;
 }
 
+static bool fits(const ek_net *net, const ek_dataset *dataset)
+{
+    ek_dataset_info info;
+    int c, h, w;
+    ek_dataset_get_info(dataset, &info);
+    return !ek_net_input(net, &c, &h, &w) && info.channels == c && info.height == h && info.width == w;
+}
+
 static int check_shape(const cli_command *self, const cli_model_data *of, const ek_dataset *dataset)
 {
     int c, h, w, length = 0;
     char advice[96] = "";
     ek_dataset_info info;
-    if (!of->net || !dataset || of->images.may_lack || ek_net_input(of->net, &c, &h, &w))
+    if (!of->net || !dataset || of->images.may_lack || fits(of->net, dataset) || ek_net_input(of->net, &c, &h, &w))
         return CLI_GO;
     ek_dataset_get_info(dataset, &info);
-    if (info.channels == c && info.height == h && info.width == w)
-        return CLI_GO;
     if (info.height != h || info.width != w)
         length = snprintf(advice, sizeof advice, h == w ? " --resize %d" : " --resize %dx%d", h, w);
     if (info.channels != c && (c == 1 || c == 3))
@@ -161,14 +167,6 @@ int cli_model_data_open(const cli_command *self, cli_model_data *of, ek_split sp
         status = divide(self, of, dataset, &val);
     ek_dataset_free(val);
     return status == CLI_GO ? check_shape(self, of, *dataset) : status;
-}
-
-static bool fits(const ek_net *net, const ek_dataset *dataset)
-{
-    ek_dataset_info info;
-    int c, h, w;
-    ek_dataset_get_info(dataset, &info);
-    return !ek_net_input(net, &c, &h, &w) && info.channels == c && info.height == h && info.width == w;
 }
 
 int cli_model_data_proof(const cli_command *self, cli_model_data *of, ek_split split, bool either,
